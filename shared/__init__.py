@@ -1,0 +1,1 @@
+"""What every process of the fleet shares: the hub, errors, wires, engines and the service frame."""
