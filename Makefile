@@ -1,0 +1,76 @@
+# Needs Python 3.11 or newer and nothing else; everything goes into .venv.
+#
+#   make up      start the five services and stay in the foreground
+#   make test    run the tests
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/stamps
+PINS := pyproject.toml constraints.txt deploy/without-dependencies.txt
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore \
+	$(BIN)/python -m pip --quiet install
+
+# `make up ARGS="lighton dots"`, `make test ARGS="tests/shared -x"`
+ARGS ?=
+
+.PHONY: help up test check bench soak clean
+
+help: ## say what there is
+	@echo "ocr-fleet: make COMMAND [ARGS=...]"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: $(STAMPS)/run ## set up what is missing, start the services, stay in the foreground
+	@exec $(BIN)/ocr-fleet up $(ARGS)
+
+test: $(STAMPS)/test ## run the tests
+	@exec $(BIN)/python -m pytest $(ARGS)
+
+check: $(STAMPS)/check ## lint, formatting, types, import directions
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+bench: $(STAMPS)/test ## measure reading quality, speed, memory and start-up
+	@exec $(BIN)/python -m tests.bench $(ARGS)
+
+soak: $(STAMPS)/test ## 32 clients on each service for a minute (SOAK_S sets the seconds)
+	@exec $(BIN)/python -m pytest -m soak --timeout=900 $(ARGS)
+
+clean: ## remove the environment and all caches
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ---- the environment; each stamp stands for one set of packages
+
+$(STAMPS)/venv:
+	@python=$$(for name in python3 python3.13 python3.12 python3.11 python3.14; do \
+		"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$name"; break; }; \
+	done); \
+	if [ -z "$$python" ]; then \
+		echo "ocr-fleet needs Python 3.11 or newer; found: $$(python3 --version 2>&1 || echo none)" >&2; exit 1; \
+	fi; \
+	echo "making $(VENV) with $$($$python --version)"; \
+	"$$python" -m venv --clear $(VENV) || { \
+		echo "could not make $(VENV); on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; \
+	}
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/run: $(STAMPS)/venv $(PINS)
+	@echo "installing what the services need (a few minutes the first time)"
+	@$(PIP) --constraint constraints.txt --editable '.[embedded]'
+	@$(PIP) --no-deps --ignore-requires-python --requirement deploy/without-dependencies.txt
+	@touch $@
+
+$(STAMPS)/test: $(STAMPS)/run
+	@echo "installing what the tests need"
+	@$(PIP) --constraint constraints.txt --editable '.[embedded,test]'
+	@touch $@
+
+$(STAMPS)/check: $(STAMPS)/test
+	@echo "installing what the checks need"
+	@$(PIP) --constraint constraints.txt --editable '.[embedded,test,check]'
+	@touch $@
