@@ -1,0 +1,47 @@
+"""The repository's own pages, drawn on demand with their ground truth. Nothing is read from disk
+but fonts, and a page whose font is not installed says which package has it.
+
+`python -m tests.pages FOLDER` writes them all as PNG files to look at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+
+from tests.pages import ledgers, prose, scripts
+from tests.pages.fonts import FontMissing
+from tests.pages.paper import Line, Page, Region, turned
+
+__all__ = ("DRAWN", "FontMissing", "Line", "Page", "Region", "page")
+
+DRAWN: Mapping[str, Callable[[], Page]] = {
+    "letter": prose.letter,
+    "columns": prose.columns,
+    "listing": prose.listing,
+    "small": prose.small,
+    "ruled": ledgers.ruled,
+    "unruled": ledgers.unruled,
+    "receipt": ledgers.receipt,
+    "invoice": ledgers.invoice,
+    "form": ledgers.form,
+    "korean": scripts.korean,
+    "russian": scripts.russian,
+    "chinese": scripts.chinese,
+    "mixed": scripts.mixed,
+    "letter_90": lambda: turned(page("letter"), 90),
+    "letter_180": lambda: turned(page("letter"), 180),
+    "letter_270": lambda: turned(page("letter"), 270),
+    "photograph": prose.photograph,
+    "blank": prose.blank,
+}
+
+
+@cache
+def page(name: str) -> Page:
+    """Draw a page, once per process.
+
+    Raises:
+        FontMissing: its font is not installed.
+    """
+    return DRAWN[name]()
