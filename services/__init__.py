@@ -1,0 +1,1 @@
+"""One folder per documented service: `app.py` wires it, `model.py` knows its model."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -29,15 +30,18 @@ class Admission:
     ) -> None:
         self.slots = slots
         self.queue_max = queue_max
-        self.waiting = 0
         self.in_flight = 0
         self.closed = False
         self._busy_message = busy_message
-        self._free = asyncio.Semaphore(slots)
+        self._queue: deque[asyncio.Future[None]] = deque()
         self._mean_s = FIRST_GUESS_S
 
     def __repr__(self) -> str:
         return f"<Admission {self.in_flight}/{self.slots} at work, {self.waiting} waiting>"
+
+    @property
+    def waiting(self) -> int:
+        return len(self._queue)
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
@@ -47,32 +51,51 @@ class Admission:
             Busy: all slots are taken and the queue is full, or the door is closed.
         """
         await self._enter()
-        self.in_flight += 1
         started = time.monotonic()
         try:
             yield
         finally:
-            self.in_flight -= 1
             self._mean_s += SMOOTHING * (time.monotonic() - started - self._mean_s)
-            self._free.release()
+            self._leave()
 
     async def _enter(self) -> None:
         if self.closed:
-            raise Busy("The server is shutting down", retry_after_s=self.retry_after_s())
-        if self._free.locked() and self.waiting >= self.queue_max:
+            raise self._shutting_down()
+        if self.in_flight < self.slots:
+            self.in_flight += 1
+            return
+        if self.waiting >= self.queue_max:
             raise Busy(self._busy_message, retry_after_s=self.retry_after_s())
-        self.waiting += 1
+        turn = asyncio.get_running_loop().create_future()
+        self._queue.append(turn)
         try:
-            await self._free.acquire()
-        finally:
-            self.waiting -= 1
-        if self.closed:
-            self._free.release()
-            raise Busy("The server is shutting down", retry_after_s=self.retry_after_s())
+            await turn
+        except BaseException:
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
+                self._leave()  # cancelled in the very moment the slot was handed over
+            elif turn in self._queue:
+                self._queue.remove(turn)
+            raise
+
+    def _leave(self) -> None:
+        """Hand the slot to whoever waits longest, or free it."""
+        while self._queue:
+            turn = self._queue.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self.in_flight -= 1
 
     def close(self) -> None:
-        """Refuse all new work; what waits is refused when its turn comes, what runs may finish."""
+        """Refuse all new work and all that waits; what runs may finish."""
         self.closed = True
+        while self._queue:
+            turn = self._queue.popleft()
+            if not turn.done():
+                turn.set_exception(self._shutting_down())
+
+    def _shutting_down(self) -> Busy:
+        return Busy("The server is shutting down", retry_after_s=self.retry_after_s())
 
     def retry_after_s(self) -> int:
         """Whole seconds until a request that comes now would probably find a slot; at least 1."""

@@ -1,0 +1,1 @@
+"""ChatVLMLLM as a service: multipart, several models, documented on port 8000."""

@@ -1,0 +1,1 @@
+"""DeepSeek-OCR as a service: JSON, multipart and SSE, documented on port 8000."""

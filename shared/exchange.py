@@ -1,0 +1,146 @@
+"""One request on its way through a service: what came, what is being answered, what became of it.
+
+Sends replies and streams, and notices the client hanging up; knows no wire format and no engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, MutableMapping
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from shared.body import Receive
+from shared.errors import Cancelled
+from shared.http import Incoming, Reply
+from shared.ocr import Delta, Done
+
+T = TypeVar("T")
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+SEND_S_MAX: Final = 60.0
+"""A client that takes no bytes for that long is taken for gone, so that it cannot hold a slot."""
+
+
+class Streaming(msgspec.Struct, kw_only=True):
+    """A streamed answer. `chunks` and their `source` are closed when the stream ends, however it
+    ends: closing a generator that never started would not close what it was made from."""
+
+    media_type: str
+    chunks: AsyncGenerator[bytes, None]
+    source: AsyncGenerator[Delta, None]
+    headers: Mapping[str, str] = {}
+    status: int = 200
+
+
+Answer = Reply | Streaming
+
+
+class Exchange(msgspec.Struct, kw_only=True):
+    """The facts of one request, gathered as it goes; the canonical log line is made of them."""
+
+    request_id: str
+    receive: Receive
+    incoming: Incoming = Incoming()
+    started: float = msgspec.field(default_factory=time.perf_counter)
+    model: str = ""
+    task: str = ""
+    pages: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    stop: str = ""
+    first_delta_s: float | None = None
+    notes: list[str] = []
+    outcome: str = "ok"
+    """`ok`, or the kind of error, also of one inside a stream whose status was 200."""
+    detail: str = ""
+
+    def seconds(self) -> float:
+        return time.perf_counter() - self.started
+
+    def saw(self, delta: Delta) -> None:
+        """Keep what a delta tells about the request."""
+        if self.first_delta_s is None:
+            self.first_delta_s = self.seconds()
+        self.notes.extend(note for note in delta.notes if note not in self.notes)
+        if isinstance(delta, Done):
+            self.stop = delta.stop
+            self.prompt_tokens += delta.usage.prompt_tokens
+            self.completion_tokens += delta.usage.completion_tokens
+
+    def failed(self, error: Exception, detail: str = "") -> None:
+        self.outcome = type(error).__name__
+        self.detail = detail or str(error)
+
+    async def until_hangup(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do the work; when the client hangs up first, cancel it and wait until it has stopped.
+
+        The body must have been read before: what `receive` tells then is the hang-up alone.
+
+        Raises:
+            Cancelled: the client is gone.
+        """
+        task = asyncio.ensure_future(work)
+        gone = asyncio.ensure_future(_hangup(self.receive))
+        try:
+            await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise Cancelled("the client went away")
+            return task.result()
+        finally:
+            for one in (task, gone):
+                one.cancel()
+            await asyncio.gather(task, gone, return_exceptions=True)
+
+
+async def send_reply(reply: Reply, send: Send, headers: Mapping[str, str]) -> None:
+    fields = {
+        "content-type": reply.media_type,
+        "content-length": str(len(reply.body)),
+        **reply.headers,
+        **headers,
+    }
+    await _start(send, reply.status, fields)
+    await send({"type": "http.response.body", "body": reply.body})
+
+
+async def send_stream(answer: Streaming, send: Send, headers: Mapping[str, str]) -> None:
+    """Send each chunk as it comes. The last one is sent as such only when the stream was whole.
+
+    Raises:
+        Cancelled: the client takes no more bytes.
+    """
+    async with contextlib.aclosing(answer.source), contextlib.aclosing(answer.chunks) as chunks:
+        fields = {
+            "content-type": answer.media_type,
+            "cache-control": "no-cache",
+            "x-accel-buffering": "no",  # nginx and its relatives would hold the pieces back
+            **answer.headers,
+            **headers,
+        }
+        await _start(send, answer.status, fields)
+        async for chunk in chunks:
+            try:
+                async with asyncio.timeout(SEND_S_MAX):
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            except TimeoutError as error:
+                raise Cancelled("the client takes no more bytes") from error
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _start(send: Send, status: int, fields: Mapping[str, str]) -> None:
+    encoded = [
+        (name.lower().encode("latin-1"), value.encode("latin-1", "replace"))
+        for name, value in fields.items()
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": encoded})
+
+
+async def _hangup(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+

@@ -1,0 +1,305 @@
+"""Assembles a service: Litestar routes, CORS, the engine's life, health, metrics, OpenAPI pages.
+
+The outermost middleware is here: it gives every request its id and its log line, and turns every
+error into the service's own shape. What a route does is in the service's `app.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Final
+from uuid import uuid4
+
+import msgspec
+import structlog
+from litestar import Litestar, route
+from litestar import Request as Connection
+from litestar.config.cors import CORSConfig
+from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
+from litestar.handlers import HTTPRouteHandler
+from litestar.response import Response
+from litestar.types import ASGIApp
+
+from shared.body import Receive, Scope, read_incoming
+from shared.errors import (
+    Busy,
+    Cancelled,
+    EngineFailed,
+    InvalidRequest,
+    NoSuchRoute,
+    OcrError,
+    TimedOut,
+    WrongMethod,
+)
+from shared.exchange import Answer, Exchange, Send, Streaming, send_reply, send_stream
+from shared.http import Reply
+from shared.openapi import docs_routes
+from shared.service import Lane, note_header
+from shared.settings import Settings
+from shared.telemetry import Metrics
+
+log = structlog.get_logger("ocr_fleet.service")
+
+REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+"""What is taken over from a client's `x-request-id`; anything else is replaced by an id of ours."""
+
+BATCH_BYTES_MAX: Final = 256 * 1024 * 1024
+"""For a body with several pages; a hundred pages of the usual 2.5 MB."""
+
+Handler = Callable[[Exchange], Awaitable[Answer]]
+
+
+class Route(msgspec.Struct, frozen=True):
+    """One path of a service. `bytes_max` bounds its body."""
+
+    method: str
+    path: str
+    handler: Handler
+    bytes_max: int = 1024 * 1024
+
+
+class Frame(msgspec.Struct, kw_only=True):
+    """What the frame needs of a service."""
+
+    settings: Settings
+    routes: Sequence[Route]
+    lanes: Callable[[], Sequence[Lane]]
+    """The lanes now: their slots are counted in /metrics and closed at shutdown."""
+    open: Callable[[], Awaitable[None]]
+    """Load what must be there before the service is ready."""
+    close: Callable[[], Awaitable[None]]
+    ready: Callable[[], str]
+    """Empty when the service can serve, else why not."""
+    engine_name: Callable[[], str]
+    write_error: Callable[[OcrError], Reply]
+    document: dict[str, Any]
+    """The OpenAPI document."""
+    metrics: Metrics
+    resources: Sequence[Any] = ()
+    """Async context managers held open while the service lives."""
+
+
+class ServiceApp:
+    """The ASGI application of one service.
+
+    `failure` says why the engine could not be opened, for the process that runs it; `shut` refuses
+    new work from now on, `door_open` until then.
+    """
+
+    def __init__(self, frame: Frame) -> None:
+        self.frame = frame
+        self.failure = ""
+        self.door_open = True
+        own = [
+            Route("GET", "/livez", self._livez),
+            Route("GET", "/readyz", self._readyz),
+            Route("GET", "/metrics", self._metrics),
+            *(Route("GET", path, handler) for path, handler in docs_routes(frame.document)),
+        ]
+        self.app = Litestar(
+            [self._handler(one) for one in (*frame.routes, *own)],
+            cors_config=CORSConfig(
+                allow_origins=list(frame.settings.cors_origins),
+                expose_headers=["x-request-id", "x-ocr-engine", "x-ocr-note", "retry-after"],
+            ),
+            exception_handlers={Exception: self._unrouted},
+            lifespan=[self._life],
+            openapi_config=None,
+            logging_config=None,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}  # the server leaves the body out by itself
+        await self.app(scope, receive, send)  # type: ignore[arg-type]
+
+    def shut(self) -> None:
+        """Refuse new and waiting work; what runs may finish."""
+        self.door_open = False
+        for lane in self.frame.lanes():
+            lane.admission.close()
+
+    # ---- one request
+
+    def _handler(self, one: Route) -> HTTPRouteHandler:
+        async def enter(request: Connection[Any, Any, Any]) -> ASGIApp:
+            return _Endpoint(self, one)  # type: ignore[return-value]
+
+        enter.__annotations__ = {"request": Connection, "return": ASGIApp}
+        made = route(one.path, http_method=[one.method], status_code=200, name=f"{one}")  # type: ignore[list-item]
+        return made(enter)
+
+    def headers(self, request_id: str) -> dict[str, str]:
+        """What every answer of the service carries."""
+        return {"x-request-id": request_id, "x-ocr-engine": self.frame.engine_name()}
+
+    def _unrouted(self, request: Connection[Any, Any, Any], error: Exception) -> Response[bytes]:
+        """Answers what never reached an endpoint: no such path, not with this method."""
+        match error:
+            case NotFoundException():
+                kind: OcrError = NoSuchRoute("Not Found")
+            case MethodNotAllowedException():
+                allow = (error.headers or {}).get("Allow", "")
+                kind = WrongMethod("Method Not Allowed", allow=allow)
+            case HTTPException() if error.status_code < 500:  # noqa: PLR2004 - HTTP's own border
+                kind = InvalidRequest(error.detail)
+            case _:
+                log.error("unrouted_failure", exc_info=error)
+                kind = EngineFailed("Internal server error")
+        reply = self.frame.write_error(kind)
+        return Response(
+            content=reply.body,
+            status_code=reply.status,
+            media_type=reply.media_type,
+            headers={**reply.headers, **self.headers(request_id_of(request.scope))},  # type: ignore[arg-type]
+        )
+
+    # ---- life
+
+    @asynccontextmanager
+    async def _life(self, _: Litestar) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for resource in self.frame.resources:
+                await stack.enter_async_context(resource)
+            loading = asyncio.ensure_future(self._load())
+            try:
+                yield
+            finally:
+                self.shut()
+                loading.cancel()
+                await asyncio.gather(loading, return_exceptions=True)
+                await self.frame.close()
+
+    async def _load(self) -> None:
+        """Open the engine while the port answers already; a failure ends the process."""
+        try:
+            await self.frame.open()
+        except OcrError as error:
+            self.failure = str(error)
+            log.error("engine_failed_to_open", reason=str(error), detail=error.detail)  # noqa: TRY400
+            signal.raise_signal(signal.SIGTERM)
+        else:
+            log.info("ready", engine=self.frame.engine_name())
+
+    # ---- routes every service has
+
+    async def _livez(self, _: Exchange) -> Reply:
+        return Reply(body=b'{"status":"ok"}')
+
+    async def _readyz(self, _: Exchange) -> Reply:
+        why = self.frame.ready() if self.door_open else "shutting down"
+        body = {"status": "ready" if not why else "not ready", "reason": why} if why else None
+        return Reply(
+            status=503 if why else 200, body=msgspec.json.encode(body or {"status": "ready"})
+        )
+
+    async def _metrics(self, _: Exchange) -> Reply:
+        lanes = self.frame.lanes()
+        metrics = self.frame.metrics
+        metrics.set_load(
+            waiting=sum(lane.admission.waiting for lane in lanes),
+            in_flight=sum(lane.admission.in_flight for lane in lanes),
+        )
+        return Reply(media_type=metrics.media_type, body=metrics.exposition())
+
+
+class _Endpoint:
+    """One request to one route: read, handle, answer, log. The outermost catch-all is here."""
+
+    def __init__(self, service: ServiceApp, one: Route) -> None:
+        self.service = service
+        self.route = one
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = Exchange(request_id=request_id_of(scope), receive=receive)
+        headers = self.service.headers(exchange.request_id)
+        answer: Answer | None = None
+        try:
+            answer = await self._answer(exchange, scope)
+            if isinstance(answer, Streaming):
+                await exchange.until_hangup(send_stream(answer, send, headers))
+            else:
+                await send_reply(answer, send, {**headers, **note_header(exchange.notes)})
+        except Cancelled as error:
+            exchange.failed(error)
+        except asyncio.CancelledError:
+            exchange.failed(Cancelled("the server stopped"))
+            raise
+        finally:
+            self._account(exchange, scope, answer)
+
+    async def _answer(self, exchange: Exchange, scope: Scope) -> Answer:
+        try:
+            exchange.incoming = await read_incoming(
+                scope, exchange.receive, bytes_max=self.route.bytes_max
+            )
+            return await self.route.handler(exchange)
+        except Cancelled:
+            raise
+        except OcrError as error:
+            exchange.failed(error, error.detail)
+            return self.service.frame.write_error(error)
+        except Exception as error:  # the outermost edge: whatever it was, in the service's shape
+            log.exception("request_failed", request_id=exchange.request_id)
+            exchange.failed(error)
+            return self.service.frame.write_error(EngineFailed("Internal server error"))
+
+    def _account(self, exchange: Exchange, scope: Scope, answer: Answer | None) -> None:
+        """The canonical log line and the metrics; probes are not worth either."""
+        if scope["method"] == "GET" and exchange.outcome == "ok":
+            return
+        self.service.frame.metrics.observe(
+            outcome=_outcome(exchange.outcome),
+            model=exchange.model,
+            first_delta_s=exchange.first_delta_s,
+            duration_s=exchange.seconds(),
+            pages=exchange.pages,
+            prompt_tokens=exchange.prompt_tokens,
+            completion_tokens=exchange.completion_tokens,
+        )
+        first_s = exchange.first_delta_s
+        log.info(
+            "request",
+            request_id=exchange.request_id,
+            method=scope["method"],
+            path=scope["path"],
+            status=answer.status if answer is not None else 0,
+            outcome=exchange.outcome,
+            detail=exchange.detail or None,
+            model=exchange.model or None,
+            task=exchange.task or None,
+            pages=exchange.pages,
+            tokens=exchange.completion_tokens,
+            stop=exchange.stop or None,
+            notes=exchange.notes or None,
+            first_delta_ms=None if first_s is None else round(first_s * 1000, 1),
+            total_ms=round(exchange.seconds() * 1000, 1),
+        )
+
+
+def _outcome(kind: str) -> str:
+    """The metric's label: few values, so that a graph stays readable."""
+    names: dict[str, str] = {
+        "ok": "ok",
+        Busy.__name__: "busy",
+        TimedOut.__name__: "timeout",
+        Cancelled.__name__: "cancelled",
+        EngineFailed.__name__: "failed",
+        "ModelNotLoaded": "not_loaded",
+    }
+    known = {"InvalidRequest", "ImageTooLarge", "UnsupportedImage", "UnknownModel"}
+    return names.get(kind, "invalid" if kind in known else "failed")
+
+
+def request_id_of(scope: MutableMapping[str, Any]) -> str:
+    """The client's own `x-request-id` where it is a plain word, else a new one."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            text = value.decode("latin-1")
+            if REQUEST_ID.fullmatch(text):
+                return str(text)
+    return uuid4().hex

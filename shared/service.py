@@ -1,0 +1,180 @@
+"""What all five services do alike: wait for a slot, let the engine read under a deadline, answer
+whole or streamed, and count what happened. Dialects and engines are handed in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from typing import Protocol
+
+import msgspec
+import structlog
+
+from shared.admission import Admission
+from shared.engine.protocol import Engine
+from shared.errors import EngineFailed, ModelNotLoaded, OcrError, TimedOut
+from shared.exchange import Answer, Exchange, Streaming
+from shared.http import NDJSON, Reply
+from shared.limits import Limits
+from shared.ocr import Delta, Done, Request, Result, fold
+from shared.pages import PageSource
+from shared.wire import fleet
+
+log = structlog.get_logger("ocr_fleet.service")
+
+FLEET_HEADER = "x-ocr-fleet"
+"""A request that carries it with `1` is answered the fleet's own way (`shared/wire/fleet.py`)."""
+
+NOTE_HEADER = "x-ocr-note"
+
+
+class DeltaWriter(Protocol):
+    """A wire's writer of one stream: bytes for its start, each delta, and a failure in between."""
+
+    def start(self) -> bytes: ...
+    def write(self, delta: Delta) -> bytes: ...
+    def fail(self, error: OcrError) -> bytes: ...
+
+
+class Lane:
+    """An engine with its own slots and queue: one model, one device."""
+
+    def __init__(self, engine: Engine, admission: Admission) -> None:
+        self.engine = engine
+        self.admission = admission
+
+    def check_loaded(self) -> None:
+        """Raises `ModelNotLoaded` until the engine is ready."""
+        if not self.engine.state().ready:
+            raise ModelNotLoaded("Model not loaded", detail=self.engine.state().why)
+
+
+class Reader:
+    """Reads requests on lanes. One per process; holds no state of a request."""
+
+    def __init__(self, limits: Limits, pages: PageSource) -> None:
+        self.limits = limits
+        self.pages = pages
+
+    async def deltas(
+        self, exchange: Exchange, request: Request, lane: Lane
+    ) -> AsyncGenerator[Delta, None]:
+        """The engine's deltas for the request: pages fetched first, then a slot, then the work.
+
+        The slot is free again before `Done` is handed out, so a client that asks again the moment
+        its answer ends does not meet itself.
+
+        Raises:
+            OcrError: of any kind; `TimedOut` when the engine is too slow.
+        """
+        pages, _ = await self.pages.gather(request.pages)
+        exchange.pages += len(pages)
+        exchange.model, exchange.task = request.model, request.task
+        ready = msgspec.structs.replace(request, pages=pages)
+        done: Done | None = None
+        async with (
+            lane.admission.slot(),
+            aclosing(lane.engine.read(ready)) as stream,
+            aclosing(self._timed(stream, streaming=request.stream)) as timed,
+        ):
+            async for delta in timed:
+                exchange.saw(delta)
+                if isinstance(delta, Done):
+                    done = delta
+                    break
+                yield delta
+        if done is None:
+            raise EngineFailed("The answer ended early", detail="no Done from the engine")
+        yield done
+
+    async def _timed(
+        self, stream: AsyncGenerator[Delta, None], *, streaming: bool
+    ) -> AsyncGenerator[Delta, None]:
+        """A whole answer has one deadline; a stream has it until its first delta, then a silence."""
+        loop = asyncio.get_running_loop()
+        deadline, bound_s = loop.time() + self.limits.timeout_s, self.limits.timeout_s
+        while True:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    delta = await anext(stream)
+            except StopAsyncIteration:
+                return
+            except TimeoutError as error:
+                raise TimedOut(f"The request took longer than {bound_s:g} seconds") from error
+            yield delta
+            if streaming:
+                bound_s = self.limits.silence_s
+                deadline = loop.time() + bound_s
+
+    async def whole(self, exchange: Exchange, request: Request, lane: Lane) -> Result:
+        """The whole answer, given up when the client hangs up."""
+        return await exchange.until_hangup(self.folded(exchange, request, lane))
+
+    async def folded(self, exchange: Exchange, request: Request, lane: Lane) -> Result:
+        """The whole answer, for callers that watch the client themselves (batches)."""
+        async with aclosing(self.deltas(exchange, request, lane)) as stream:
+            return await fold(stream)
+
+    async def answer(
+        self,
+        exchange: Exchange,
+        request: Request,
+        lane: Lane,
+        *,
+        whole: Callable[[Result], Reply],
+        stream: tuple[str, DeltaWriter] | None = None,
+    ) -> Answer:
+        """Answer as the request asks: the fleet's own way, streamed, or whole.
+
+        Args:
+            whole: writes the whole answer.
+            stream: the media type and the writer of a streamed one, where the client asked for it.
+        """
+        lane.check_loaded()
+        if exchange.incoming.headers.get(FLEET_HEADER) == "1":
+            stream = (NDJSON, fleet.DeltaWriter())
+        if stream is None:
+            request = msgspec.structs.replace(request, stream=False)
+            return whole(await self.whole(exchange, request, lane))
+        request = msgspec.structs.replace(request, stream=True)
+        deltas = self.deltas(exchange, request, lane)
+        # The first delta comes before the status line: until here a failure keeps its real status.
+        first = await exchange.until_hangup(_first(deltas))
+        media_type, writer = stream
+        headers = note_header(exchange.notes)
+        chunks = _frames(exchange, first, deltas, writer)
+        return Streaming(media_type=media_type, chunks=chunks, source=deltas, headers=headers)
+
+
+def note_header(notes: Sequence[str]) -> dict[str, str]:
+    return {NOTE_HEADER: "; ".join(notes)} if notes else {}
+
+
+async def _first(deltas: AsyncGenerator[Delta, None]) -> Delta:
+    try:
+        return await anext(deltas)
+    except StopAsyncIteration as error:
+        raise EngineFailed("The answer ended early", detail="no delta at all") from error
+
+
+async def _frames(
+    exchange: Exchange, first: Delta, deltas: AsyncGenerator[Delta, None], writer: DeltaWriter
+) -> AsyncGenerator[bytes, None]:
+    """The stream's bytes; a failure after the first delta is told in the wire's own way."""
+    async with aclosing(deltas):
+        try:
+            for chunk in (writer.start(), writer.write(first)):
+                if chunk:
+                    yield chunk
+            async for delta in deltas:
+                if chunk := writer.write(delta):
+                    yield chunk
+        except OcrError as error:
+            exchange.failed(error, error.detail)
+            yield writer.fail(error)
+        except Exception as error:  # the outermost edge of a stream: its status line is gone
+            log.exception("stream_failed", request_id=exchange.request_id)
+            exchange.failed(error)
+            yield writer.fail(EngineFailed("Internal server error"))
