@@ -1,0 +1,1 @@
+"""The seed documents' own client examples, against running services. README.md lists each one."""
