@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 MIB = 1024 * 1024
 
@@ -13,29 +16,51 @@ PIXELS_MAX = 100_000_000
 BODY_SLACK_BYTES = 1 * MIB
 """Room for the envelope around the page: prompts, other fields, multipart heads."""
 
+DAY_S = 86_400.0
+"""No deadline is longer: beyond it a wait is not bounded in any useful sense."""
+
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What one service accepts, and how long it takes over it."""
 
-    image_bytes_max: int = 32 * MIB
-    pixels_max: int = PIXELS_MAX
-    batch_max: int = 100
-    """Most pages in one batch request, and most images in one chat request."""
-    slots: int = 1
-    """Requests at work at once."""
-    queue_max: int = 256
-    """Requests that may wait for a slot; 0 refuses at once when all slots are taken."""
-    timeout_s: float = 300.0
-    """From the start of the work to the whole answer, or to a stream's first delta."""
-    silence_s: float = 60.0
-    """Longest pause inside a stream."""
-    temperature: float = 0.0
-    """When the client names none."""
-    temperature_max: float = 2.0
-    max_tokens: int = 4096
-    """When the client names none."""
-    max_tokens_max: int | None = None
-    """Most a client may ask for; `None` is no bound."""
+    image_bytes_max: Annotated[int, Meta(ge=1, description="largest image file, in bytes")] = (
+        32 * MIB
+    )
+    pixels_max: Annotated[int, Meta(ge=1, description="most pixels of one page")] = PIXELS_MAX
+    batch_max: Annotated[
+        int, Meta(ge=1, description="most pages in one batch, most images in one chat request")
+    ] = 100
+    slots: Annotated[int, Meta(ge=1, description="requests at work at once")] = 1
+    queue_max: Annotated[
+        int, Meta(ge=0, description="requests that may wait for a slot; 0 refuses when all work")
+    ] = 256
+    timeout_s: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=DAY_S,
+            description="from the start of the work to the answer, or a stream's start",
+        ),
+    ] = 300.0
+    silence_s: Annotated[
+        float, Meta(gt=0, le=DAY_S, description="longest pause inside a stream")
+    ] = 60.0
+    temperature: Annotated[
+        float, Meta(ge=0, description="sampling temperature when the client names none")
+    ] = 0.0
+    temperature_max: Annotated[
+        float, Meta(ge=0, description="highest temperature a client may ask for")
+    ] = 2.0
+    top_p: Annotated[
+        float, Meta(gt=0, le=1, description="nucleus sampling when the client names none")
+    ] = 1.0
+    max_tokens: Annotated[
+        int, Meta(ge=1, description="tokens of an answer when the client names none")
+    ] = 4096
+    max_tokens_max: Annotated[
+        int | None,
+        Meta(description="most tokens a client may ask for; `none` is no bound"),
+    ] = None
 
     @property
     def body_bytes_max(self) -> int:
