@@ -29,7 +29,6 @@ FORM_PARTS_MAX = 1_000
 """Most parts of a form; a batch has at most 100 files."""
 
 
-
 async def read_incoming(scope: Scope, receive: Receive, *, bytes_max: int) -> Incoming:
     """Read the whole request.
 

@@ -53,6 +53,8 @@ class Exchange(msgspec.Struct, kw_only=True):
     completion_tokens: int = 0
     stop: str = ""
     first_delta_s: float | None = None
+    work_s: float = 0.0
+    """How long the engine worked, without loading and waiting."""
     notes: list[str] = []
     outcome: str = "ok"
     """`ok`, or the kind of error, also of one inside a stream whose status was 200."""
@@ -70,6 +72,21 @@ class Exchange(msgspec.Struct, kw_only=True):
             self.stop = delta.stop
             self.prompt_tokens += delta.usage.prompt_tokens
             self.completion_tokens += delta.usage.completion_tokens
+
+    def part(self) -> Exchange:
+        """An exchange for one item of a batch, to be given back to `add`."""
+        return Exchange(request_id=self.request_id, receive=self.receive, incoming=self.incoming)
+
+    def add(self, part: Exchange) -> None:
+        """Count an item's pages and tokens as this request's."""
+        self.model, self.task = part.model or self.model, part.task or self.task
+        self.pages += part.pages
+        self.prompt_tokens += part.prompt_tokens
+        self.completion_tokens += part.completion_tokens
+        self.work_s += part.work_s
+        self.notes.extend(note for note in part.notes if note not in self.notes)
+        if self.first_delta_s is None:
+            self.first_delta_s = part.first_delta_s
 
     def failed(self, error: Exception, detail: str = "") -> None:
         self.outcome = type(error).__name__
@@ -142,5 +159,3 @@ async def _start(send: Send, status: int, fields: Mapping[str, str]) -> None:
 async def _hangup(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-

@@ -126,7 +126,7 @@ class ServiceApp:
     # ---- one request
 
     def _handler(self, one: Route) -> HTTPRouteHandler:
-        async def enter(request: Connection[Any, Any, Any]) -> ASGIApp:
+        async def enter(request: Connection[Any, Any, Any]) -> ASGIApp:  # noqa: ARG001 - Litestar's
             return _Endpoint(self, one)  # type: ignore[return-value]
 
         enter.__annotations__ = {"request": Connection, "return": ASGIApp}
@@ -143,9 +143,9 @@ class ServiceApp:
             case NotFoundException():
                 kind: OcrError = NoSuchRoute("Not Found")
             case MethodNotAllowedException():
-                allow = (error.headers or {}).get("Allow", "")
+                allow = (error.headers or {}).get("allow", "")
                 kind = WrongMethod("Method Not Allowed", allow=allow)
-            case HTTPException() if error.status_code < 500:  # noqa: PLR2004 - HTTP's own border
+            case HTTPException() if error.status_code < 500:
                 kind = InvalidRequest(error.detail)
             case _:
                 log.error("unrouted_failure", exc_info=error)

@@ -152,7 +152,9 @@ def _common_paths() -> dict[str, Any]:
 # ---- the pages
 
 
-def docs_routes(doc: Mapping[str, Any]) -> list[tuple[str, Callable[[Exchange], Awaitable[Answer]]]]:
+def docs_routes(
+    doc: Mapping[str, Any],
+) -> list[tuple[str, Callable[[Exchange], Awaitable[Answer]]]]:
     """Path and handler of the document, both pages and their assets."""
     encoded = msgspec.json.encode(doc)
     title = str(doc["info"]["title"])

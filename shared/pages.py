@@ -13,13 +13,13 @@ import socket
 import stat
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from shared.base64s import decode_base64
+from shared import base64s
 from shared.errors import ImageTooLarge, InvalidRequest
 from shared.image import inspect_page
 from shared.limits import Limits
@@ -46,7 +46,7 @@ class PageSource:
         self._allow_private = allow_private_urls
         self._session: aiohttp.ClientSession | None = None
 
-    async def __aenter__(self) -> PageSource:
+    async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(resolver=_GuardedResolver(self._allow_private))
         self._session = aiohttp.ClientSession(
             connector=connector, timeout=aiohttp.ClientTimeout(total=FETCH_S_MAX)
@@ -84,7 +84,7 @@ class PageSource:
             case BytesPage():
                 return page
             case EncodedPage(data):
-                return BytesPage(decode_base64(data))
+                return BytesPage(base64s.decode(data, bytes_max=self._limits.image_bytes_max))
             case PathPage(path):
                 return BytesPage(await asyncio.to_thread(self._read_file, path), Path(path).name)
             case UrlPage(url):
@@ -110,7 +110,8 @@ class PageSource:
             raise InvalidRequest(reason) from error
 
     async def _fetch(self, url: str) -> bytes:
-        assert self._session is not None, "PageSource is not open"
+        if self._session is None:
+            raise AssertionError("PageSource is not open")
         try:
             async with asyncio.timeout(FETCH_S_MAX):
                 for _ in range(REDIRECTS_MAX + 1):
@@ -131,6 +132,8 @@ class PageSource:
         except _Forbidden as error:
             raise InvalidRequest(str(error)) from error
         except (aiohttp.ClientError, ValueError) as error:
+            if isinstance(refused := getattr(error, "os_error", None), _Forbidden):
+                raise InvalidRequest(str(refused)) from error
             raise InvalidRequest("Failed to download image", detail=repr(error)) from error
         raise InvalidRequest(f"Failed to download image: more than {REDIRECTS_MAX} redirects")
 
@@ -192,5 +195,3 @@ class _GuardedResolver(AbstractResolver):
 
     async def close(self) -> None:
         await self._inner.close()
-
-

@@ -5,9 +5,12 @@ whole or streamed, and count what happened. Dialects and engines are handed in.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from typing import Protocol
+from datetime import datetime
+from typing import ClassVar, Protocol
+from uuid import uuid4
 
 import msgspec
 import structlog
@@ -16,11 +19,12 @@ from shared.admission import Admission
 from shared.engine.protocol import Engine
 from shared.errors import EngineFailed, ModelNotLoaded, OcrError, TimedOut
 from shared.exchange import Answer, Exchange, Streaming
-from shared.http import NDJSON, Reply
+from shared.http import Reply
 from shared.limits import Limits
 from shared.ocr import Delta, Done, Request, Result, fold
 from shared.pages import PageSource
 from shared.wire import fleet
+from shared.wire.answers import Stamp
 
 log = structlog.get_logger("ocr_fleet.service")
 
@@ -33,8 +37,10 @@ NOTE_HEADER = "x-ocr-note"
 class DeltaWriter(Protocol):
     """A wire's writer of one stream: bytes for its start, each delta, and a failure in between."""
 
+    media_type: ClassVar[str]
+
     def start(self) -> bytes: ...
-    def write(self, delta: Delta) -> bytes: ...
+    def write(self, delta: Delta, at: datetime) -> bytes: ...
     def fail(self, error: OcrError) -> bytes: ...
 
 
@@ -74,11 +80,13 @@ class Reader:
         exchange.model, exchange.task = request.model, request.task
         ready = msgspec.structs.replace(request, pages=pages)
         done: Done | None = None
+        entered = 0.0
         async with (
             lane.admission.slot(),
             aclosing(lane.engine.read(ready)) as stream,
             aclosing(self._timed(stream, streaming=request.stream)) as timed,
         ):
+            entered = time.perf_counter()
             async for delta in timed:
                 exchange.saw(delta)
                 if isinstance(delta, Done):
@@ -87,12 +95,13 @@ class Reader:
                 yield delta
         if done is None:
             raise EngineFailed("The answer ended early", detail="no Done from the engine")
+        exchange.work_s = time.perf_counter() - entered
         yield done
 
     async def _timed(
         self, stream: AsyncGenerator[Delta, None], *, streaming: bool
     ) -> AsyncGenerator[Delta, None]:
-        """A whole answer has one deadline; a stream has it until its first delta, then a silence."""
+        """One deadline for a whole answer; for a stream until its first delta, then a silence."""
         loop = asyncio.get_running_loop()
         deadline, bound_s = loop.time() + self.limits.timeout_s, self.limits.timeout_s
         while True:
@@ -124,28 +133,38 @@ class Reader:
         lane: Lane,
         *,
         whole: Callable[[Result], Reply],
-        stream: tuple[str, DeltaWriter] | None = None,
+        writer: DeltaWriter | None = None,
     ) -> Answer:
         """Answer as the request asks: the fleet's own way, streamed, or whole.
 
-        Args:
-            whole: writes the whole answer.
-            stream: the media type and the writer of a streamed one, where the client asked for it.
+        `whole` writes the whole answer, `writer` a streamed one where the client asked for it.
         """
         lane.check_loaded()
         if exchange.incoming.headers.get(FLEET_HEADER) == "1":
-            stream = (NDJSON, fleet.DeltaWriter())
-        if stream is None:
+            writer = fleet.DeltaWriter()
+        if writer is None:
             request = msgspec.structs.replace(request, stream=False)
             return whole(await self.whole(exchange, request, lane))
         request = msgspec.structs.replace(request, stream=True)
         deltas = self.deltas(exchange, request, lane)
         # The first delta comes before the status line: until here a failure keeps its real status.
         first = await exchange.until_hangup(_first(deltas))
-        media_type, writer = stream
-        headers = note_header(exchange.notes)
-        chunks = _frames(exchange, first, deltas, writer)
-        return Streaming(media_type=media_type, chunks=chunks, source=deltas, headers=headers)
+        return Streaming(
+            media_type=writer.media_type,
+            chunks=_frames(exchange, first, deltas, writer),
+            source=deltas,
+            headers=note_header(exchange.notes),
+        )
+
+
+def now() -> datetime:
+    """The time in the server's own zone, which dots writes."""
+    return datetime.now().astimezone()
+
+
+def new_stamp(seconds: float = 0.0) -> Stamp:
+    """The id and time of an answer made now."""
+    return Stamp(id=uuid4(), at=now(), seconds=seconds)
 
 
 def note_header(notes: Sequence[str]) -> dict[str, str]:
@@ -165,11 +184,11 @@ async def _frames(
     """The stream's bytes; a failure after the first delta is told in the wire's own way."""
     async with aclosing(deltas):
         try:
-            for chunk in (writer.start(), writer.write(first)):
+            for chunk in (writer.start(), writer.write(first, now())):
                 if chunk:
                     yield chunk
             async for delta in deltas:
-                if chunk := writer.write(delta):
+                if chunk := writer.write(delta, now()):
                     yield chunk
         except OcrError as error:
             exchange.failed(error, error.detail)

@@ -1,0 +1,129 @@
+"""Wires the ChatVLMLLM service: its routes, its bounds, its models, its OpenAPI document."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+from services.chatvlm.api import DOCUMENT
+from services.chatvlm.model import RECIPES, task_for
+from services.chatvlm.models import Models
+from shared.engine.choose import choose
+from shared.errors import OcrError
+from shared.exchange import Answer, Exchange
+from shared.frame import BATCH_BYTES_MAX, Frame, Route, ServiceApp
+from shared.limits import Limits
+from shared.ocr import Result
+from shared.one_model import page_source
+from shared.service import Reader, new_stamp
+from shared.settings import Settings
+from shared.telemetry import Metrics
+from shared.wire import chatvlm
+from shared.wire.answers import Outcome
+
+LIMITS = Limits(slots=1, timeout_s=300.0, temperature=0.7, temperature_max=1.0, max_tokens=512)
+"""`slots` are each model's own."""
+
+
+class Service:
+    """The routes' handlers, around the models in memory."""
+
+    def __init__(self, settings: Settings) -> None:
+        limits = settings.limits
+        self.limits = limits
+        self.reader = Reader(limits, page_source(settings))
+        self.models = Models(
+            lambda name: choose(settings, RECIPES[name]),
+            slots=limits.slots,
+            queue_max=limits.queue_max,
+        )
+
+    async def root(self, _: Exchange) -> Answer:
+        return chatvlm.write_root()
+
+    async def health(self, _: Exchange) -> Answer:
+        states = [lane.engine.state() for lane in self.models.lanes]
+        names = [state.device_name for state in states if state.device == "cuda"]
+        return chatvlm.write_health(
+            gpu_available=bool(names),
+            gpu_name=names[0] if names else None,
+            loaded=self.models.loaded,
+        )
+
+    async def list_models(self, _: Exchange) -> Answer:
+        return chatvlm.write_models(loaded=self.models.loaded)
+
+    async def unload(self, exchange: Exchange) -> Answer:
+        name = exchange.incoming.path.removeprefix("/models/")
+        await exchange.until_hangup(self.models.unload(name))
+        return chatvlm.write_unloaded(name)
+
+    async def ocr(self, exchange: Exchange) -> Answer:
+        return await self._one(exchange, chatvlm.read_ocr(exchange.incoming, self.limits))
+
+    async def chat(self, exchange: Exchange) -> Answer:
+        return await self._one(exchange, chatvlm.read_chat(exchange.incoming, self.limits))
+
+    async def batch(self, exchange: Exchange) -> Answer:
+        calls = chatvlm.read_batch(exchange.incoming, self.limits)
+        return chatvlm.write_batch(await exchange.until_hangup(self._all(exchange, calls)))
+
+    async def _one(self, exchange: Exchange, call: chatvlm.Call) -> Answer:
+        async with self.models.lane(call.model) as lane:
+            return await self.reader.answer(
+                exchange,
+                task_for(call.request),
+                lane,
+                whole=lambda result: chatvlm.write_result(call, result, new_stamp(exchange.work_s)),
+            )
+
+    async def _all(self, exchange: Exchange, calls: Sequence[chatvlm.Call]) -> list[Outcome]:
+        """The files one after another; a bad one does not stop the others."""
+        outcomes: list[Outcome] = []
+        async with self.models.lane(calls[0].model) as lane:
+            for call in calls:
+                part = exchange.part()
+                answer: Result | OcrError
+                try:
+                    answer = await self.reader.folded(part, task_for(call.request), lane)
+                except OcrError as error:
+                    answer = error
+                exchange.add(part)
+                stamp = new_stamp(part.work_s)
+                outcomes.append(Outcome(answer=answer, stamp=stamp, filename=call.filename))
+        return outcomes
+
+
+def build(settings: Settings) -> ServiceApp:
+    """The service as an ASGI application. It is ready at once: models load on first use."""
+    service = Service(settings)
+    one, many = settings.limits.body_bytes_max, BATCH_BYTES_MAX
+    routes = [
+        Route("GET", "/", service.root),
+        Route("GET", "/health", service.health),
+        Route("GET", "/models", service.list_models),
+        Route("DELETE", "/models/{name:str}", service.unload),
+        Route("POST", "/ocr", service.ocr, one),
+        Route("POST", "/chat", service.chat, one),
+        Route("POST", "/batch/ocr", service.batch, many),
+    ]
+    probe = choose(settings, RECIPES[next(iter(RECIPES))])  # fails now if no engine can run here
+
+    async def nothing_to_open() -> None:
+        """Models are opened by the requests that name them."""
+
+    return ServiceApp(
+        Frame(
+            settings=settings,
+            routes=routes,
+            lanes=lambda: service.models.lanes,
+            open=nothing_to_open,
+            close=service.models.close,
+            ready=lambda: "",
+            engine_name=lambda: probe.name,
+            write_error=chatvlm.write_error,
+            document=DOCUMENT,
+            metrics=Metrics(settings.service),
+            resources=(service.reader.pages,),
+        )
+    )

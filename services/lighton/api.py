@@ -1,0 +1,66 @@
+"""The OpenAPI document of the LightOnOCR service."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from shared.http import JSON, SSE
+from shared.openapi import (
+    boolean,
+    document,
+    integer,
+    listing,
+    nullable,
+    number,
+    operation,
+    record,
+    string,
+)
+from shared.openapi_chat import COMPLETION, MODELS, PART
+
+ERROR: Final = record({"error": record({"message": string(), "type": string(), "code": integer()})})
+MESSAGE: Final = record(
+    {"role": string(), "content": {"anyOf": [string(), listing(PART)]}},
+)
+CHAT: Final = record(
+    {"messages": listing(MESSAGE, minItems=1)},
+    {
+        "model": nullable(string(description="any name; LightOnOCR-1B-1025 answers")),
+        "temperature": nullable(number(minimum=0, maximum=2, default=0.1)),
+        "top_p": nullable(number(minimum=0, maximum=1)),
+        "max_tokens": nullable(integer(minimum=-1, default=4096, description="-1: no limit")),
+        "max_completion_tokens": nullable(integer(minimum=-1)),
+        "stop": nullable({"anyOf": [string(), listing(string(), maxItems=16)]}),
+        "stream": nullable(boolean(default=False)),
+        "stream_options": nullable(record({}, {"include_usage": nullable(boolean())})),
+    },
+)
+
+
+def _errors(*statuses: int) -> dict[int, dict[str, Any]]:
+    return {status: {JSON: ERROR} for status in statuses}
+
+
+DOCUMENT: Final = document(
+    "LightOnOCR",
+    "Reads pages into Markdown; OpenAI chat completions.",
+    {
+        "/health": {
+            "get": operation(
+                "Whether the model can serve",
+                answers={200: {JSON: record({"status": string(const="ok")})}, **_errors(503)},
+            )
+        },
+        "/v1/models": {"get": operation("The model", answers={200: {JSON: MODELS}})},
+        "/v1/chat/completions": {
+            "post": operation(
+                "Read the pages of a chat message",
+                body={JSON: CHAT},
+                answers={
+                    200: {JSON: COMPLETION, SSE: string()},
+                    **_errors(400, 408, 413, 500, 503),
+                },
+            )
+        },
+    },
+)

@@ -1,0 +1,83 @@
+"""The usual service: one model, one engine, one lane. Four of the five are made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from shared.admission import Admission
+from shared.engine.choose import choose
+from shared.engine.protocol import EngineState, Recipe
+from shared.errors import OcrError
+from shared.exchange import Answer, Exchange
+from shared.frame import Frame, Route, ServiceApp
+from shared.http import Reply
+from shared.ocr import Request, Result
+from shared.pages import PageSource
+from shared.service import DeltaWriter, Lane, Reader
+from shared.settings import Settings
+from shared.telemetry import Metrics
+
+
+class OneModel:
+    """Made once per process from its settings; `app` turns it into the ASGI application.
+
+    Raises:
+        EngineFailed: the engine that the settings ask for cannot run here.
+    """
+
+    def __init__(
+        self, settings: Settings, recipe: Recipe, *, busy_message: str = "The server is busy"
+    ) -> None:
+        limits = settings.limits
+        self.settings = settings
+        admission = Admission(limits.slots, limits.queue_max, busy_message=busy_message)
+        self.lane = Lane(choose(settings, recipe), admission)
+        self.reader = Reader(limits, page_source(settings))
+
+    @property
+    def state(self) -> EngineState:
+        return self.lane.engine.state()
+
+    async def answer(
+        self,
+        exchange: Exchange,
+        request: Request,
+        *,
+        whole: Callable[[Result], Reply],
+        writer: DeltaWriter | None = None,
+    ) -> Answer:
+        """As `Reader.answer`, on the one lane."""
+        return await self.reader.answer(exchange, request, self.lane, whole=whole, writer=writer)
+
+    def app(
+        self,
+        routes: Sequence[Route],
+        *,
+        write_error: Callable[[OcrError], Reply],
+        document: dict[str, Any],
+    ) -> ServiceApp:
+        engine = self.lane.engine
+        return ServiceApp(
+            Frame(
+                settings=self.settings,
+                routes=routes,
+                lanes=lambda: (self.lane,),
+                open=engine.open,
+                close=engine.close,
+                ready=lambda: "" if self.state.ready else self.state.why or "loading",
+                engine_name=lambda: engine.name,
+                write_error=write_error,
+                document=document,
+                metrics=Metrics(self.settings.service),
+                resources=(self.reader.pages,),
+            )
+        )
+
+
+def page_source(settings: Settings) -> PageSource:
+    return PageSource(
+        settings.limits,
+        folders=settings.image_folders,
+        allow_private_urls=settings.allow_private_urls,
+    )
