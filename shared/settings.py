@@ -204,9 +204,12 @@ def read_fleet(path: Path) -> Fleet:
 
 
 def find_settings(
-    service: str, environ: Mapping[str, str], fleet: Fleet | None, defaults: Limits
+    service: str, environ: Mapping[str, str], fleet: Fleet | None, defaults: Limits | None
 ) -> Found:
-    """As `read_settings`, with the sources; the fleet file has been read already."""
+    """As `read_settings`, with the sources; the fleet file has been read already.
+
+    Without the service's own defaults (its code is not loaded) values are checked one by one only.
+    """
     if fleet is not None and service not in fleet.services:
         raise SettingError(
             f"no service is named {service!r} in {fleet.path}"
@@ -227,9 +230,10 @@ def find_settings(
         except ValueRefused as error:
             raise SettingError(f"{sources[name]} {error}") from None
     limits = {name: values.pop(name) for name in LIMIT_NAMES if name in values}
-    merged = msgspec.structs.replace(defaults, **limits)
+    merged = msgspec.structs.replace(defaults or Limits(), **limits)
     settings = Settings(service=service, limits=merged, **values)
-    _check_together(settings, sources)
+    if defaults is not None:
+        _check_together(settings, sources)
     return Found(settings=settings, sources=sources)
 
 
