@@ -1,0 +1,237 @@
+"""Groups detected lines into printed rows and paragraphs, by geometry and region labels alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Final
+
+import msgspec
+
+from shared.engine.embedded.bounds import (
+    centre_y,
+    foot,
+    height,
+    line_height,
+    overlap_x,
+    overlap_y,
+    same_row,
+    union,
+    width,
+)
+from shared.engine.embedded.lines import Bounds, Span
+
+WORD_GAP_EM: Final = 0.8
+"""Pieces of one printed line lie closer than this; gutters between columns are wider."""
+LIST_MARK_EM: Final = 3.0
+"""What is narrower may be the number of a list item, which belongs to the words after it."""
+NEAR_LINES: Final = 4.0
+ALIGNED_EM: Final = 0.35
+"""Lines that begin this close to one another are aligned."""
+LINE_GAP_MAX_EM: Final = 1.5
+"""Lines further apart than this never belong to one paragraph."""
+PARAGRAPH_GAP_EM: Final = 0.3
+"""How much wider than the usual gap between lines the gap between paragraphs is."""
+USUAL_GAP_MAX_EM: Final = 0.9
+"""Pages with few lines say little about the usual gap; this is double spacing."""
+HEIGHT_RATIO_MAX: Final = 1.45
+"""Lines of one paragraph differ less in height; detected heights vary by a third."""
+INDENT_EM: Final = 0.7
+INDENTED_SHARE_MAX: Final = 0.4
+"""Where more lines than this are indented it is a list with hanging lines, not a first line."""
+
+
+class Segment(msgspec.Struct, frozen=True):
+    """A printed line, or the part of it that stands in one column."""
+
+    spans: tuple[Span, ...]
+    box: Bounds
+
+    @property
+    def tall(self) -> float:
+        return max(line_height(span) for span in self.spans)
+
+
+Labels = Mapping[int, str]
+"""The region label of spans, by their index; absent where no region holds the span."""
+
+
+def segments_of(spans: Sequence[Span], em: float, labels: Labels) -> list[Segment]:
+    """Join the pieces of printed lines, from top to bottom and from left to right."""
+    open_groups: list[list[Span]] = []
+    for span in sorted(spans, key=lambda span: foot(span)[0]):
+        group = _group_for(span, open_groups, em, labels)
+        if group is not None and _starts_column(span, group[-1], spans):
+            group = None
+        if group is None:
+            open_groups.append([span])
+        else:
+            group.append(span)
+    found = [
+        Segment(spans=tuple(group), box=union(foot(span) for span in group))
+        for group in open_groups
+    ]
+    return sorted(found, key=lambda segment: (centre_y(segment.box), segment.box[0]))
+
+
+def _group_for(
+    span: Span, groups: list[list[Span]], em: float, labels: Labels
+) -> list[Span] | None:
+    box = foot(span)
+    for group in reversed(groups):
+        last = group[-1]
+        gap = box[0] - foot(last)[2]
+        unit = min(em, line_height(span), line_height(last))
+        alike = max(line_height(span), line_height(last)) < HEIGHT_RATIO_MAX * unit
+        close = -2 * em < gap < WORD_GAP_EM * unit
+        if close and alike and same_row(box, foot(last)) and _same_label(span, last, labels):
+            return group
+    return None
+
+
+def _starts_column(span: Span, left: Span, spans: Sequence[Span]) -> bool:
+    """The span's neighbours above and below begin at the same place: the gap is a gutter."""
+    em = line_height(span)
+    if width(left.box) < LIST_MARK_EM * em:
+        return False
+    aligned = 0
+    for other in spans:
+        near = abs(centre_y(other.box) - centre_y(span.box)) < NEAR_LINES * em
+        if other is not span and near and abs(other.box[0] - span.box[0]) < ALIGNED_EM * em:
+            aligned += 1
+    return aligned >= 2
+
+
+def _same_label(a: Span, b: Span, labels: Labels) -> bool:
+    return labels.get(a.index) == labels.get(b.index)
+
+
+def rows_of(segments: Sequence[Segment]) -> list[list[Segment]]:
+    """Segments that stand side by side, as rows from top to bottom."""
+    rows: list[list[Segment]] = []
+    for segment in sorted(segments, key=lambda segment: centre_y(segment.box)):
+        for row in reversed(rows[-3:]):
+            if all(_level(segment.box, other.box) for other in row):
+                row.append(segment)
+                break
+        else:
+            rows.append([segment])
+    rows.sort(key=lambda row: median([centre_y(segment.box) for segment in row]))
+    return [sorted(row, key=lambda segment: segment.box[0]) for row in rows]
+
+
+def _level(a: Bounds, b: Bounds) -> bool:
+    """On one row, and not one above the other."""
+    apart = overlap_x(a, b) <= 0.2 * min(width(a), width(b))
+    return same_row(a, b) and apart
+
+
+def chains_of(segments: Sequence[Segment], em: float) -> list[list[Segment]]:
+    """Segments that follow each other down a column, with no other beside them in between."""
+    ordered = sorted(segments, key=lambda segment: segment.box[1])
+    below = [_nearest_below(at, ordered, em) for at in range(len(ordered))]
+    above: dict[int, int] = {}
+    for at, nearest in enumerate(below):
+        if len(nearest) == 1:
+            other = nearest[0]
+            if other in above:
+                above[other] = -1
+            else:
+                above[other] = at
+    starts = [at for at in range(len(ordered)) if above.get(at, -1) == -1]
+    chains: list[list[Segment]] = []
+    for start in starts:
+        chain = [ordered[start]]
+        at = start
+        while len(below[at]) == 1 and above.get(below[at][0]) == at:
+            at = below[at][0]
+            chain.append(ordered[at])
+        chains.append(chain)
+    return chains
+
+
+def _nearest_below(at: int, ordered: Sequence[Segment], em: float) -> list[int]:
+    """The segments of the next row below that stand under this one; several part a chain."""
+    box = ordered[at].box
+    found: list[int] = []
+    for other in range(len(ordered)):
+        under = ordered[other].box
+        if under[1] > box[3] + LINE_GAP_MAX_EM * em:
+            break
+        if other == at or centre_y(under) <= centre_y(box) or same_row(box, under):
+            continue
+        if overlap_x(box, under) < 0.3 * min(width(box), width(under)):
+            continue
+        if found and not same_row(ordered[found[0]].box, under):
+            if under[1] < ordered[found[0]].box[1]:
+                found = [other]
+            continue
+        found.append(other)
+    return found
+
+
+def paragraphs_of(chains: Sequence[Sequence[Segment]], labels: Labels) -> list[list[Segment]]:
+    """Cut chains where a paragraph ends: at wider gaps, other letters, other regions, indents."""
+    usual = _usual_gap(chains)
+    paragraphs: list[list[Segment]] = []
+    for chain in chains:
+        current = [chain[0]]
+        for above, below in zip(chain, chain[1:], strict=False):
+            if _parts(above, below, usual, labels):
+                paragraphs.append(current)
+                current = []
+            current.append(below)
+        paragraphs.append(current)
+    return [part for paragraph in paragraphs for part in _at_indents(paragraph)]
+
+
+def _gap_em(above: Segment, below: Segment) -> float:
+    return (below.box[1] - above.box[3]) / max(1.0, min(above.tall, below.tall))
+
+
+def _usual_gap(chains: Sequence[Sequence[Segment]]) -> float:
+    gaps = sorted(
+        _gap_em(above, below) for chain in chains for above, below in zip(chain, chain[1:], strict=False)
+    )
+    return min(USUAL_GAP_MAX_EM, gaps[len(gaps) * 2 // 5]) if gaps else 0.0
+
+
+def _parts(above: Segment, below: Segment, usual: float, labels: Labels) -> bool:
+    if not _same_label(above.spans[0], below.spans[0], labels):
+        return True
+    small, large = sorted((above.tall, below.tall))
+    if large > HEIGHT_RATIO_MAX * small:
+        return True
+    return _gap_em(above, below) > usual + PARAGRAPH_GAP_EM
+
+
+def _at_indents(paragraph: list[Segment]) -> list[list[Segment]]:
+    """Cut where a first line is indented, in text whose lines end at one right edge."""
+    if len(paragraph) < 3:
+        return [paragraph]
+    em = median(segment.tall for segment in paragraph)
+    left = min(segment.box[0] for segment in paragraph)
+    right = max(segment.box[2] for segment in paragraph)
+    indented = [segment.box[0] - left >= INDENT_EM * em for segment in paragraph]
+    if sum(indented) > INDENTED_SHARE_MAX * len(paragraph):
+        return [paragraph]
+    parts: list[list[Segment]] = [[paragraph[0]]]
+    for at in range(1, len(paragraph)):
+        last = at + 1 == len(paragraph)
+        starts = indented[at] and not indented[at - 1] and (last or not indented[at + 1])
+        full = last or right - paragraph[at].box[2] < 2 * em
+        if starts and full:
+            parts.append([])
+        parts[-1].append(paragraph[at])
+    return parts
+
+
+def flows(chain: Sequence[Segment], em: float) -> bool:
+    """The chain is running text that fills its column, not a column of a table."""
+    widths = sorted(width(segment.box) for segment in chain)
+    usual, full = median(widths), widths[len(widths) * 4 // 5]
+    wide = sum(1 for each in widths if each >= 0.85 * full) >= 0.6 * len(widths)
+    even = sum(1 for each in widths if each >= 0.9 * full) >= 0.8 * len(widths)
+    if len(chain) >= 3 and usual >= 14 * em and wide:
+        return True
+    return len(chain) >= 6 and usual >= 8 * em and even

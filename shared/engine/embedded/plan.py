@@ -1,0 +1,405 @@
+"""Composes detected lines and layout regions into blocks in reading order, before anything is
+read, so that recognition can stream block by block. Geometry alone; text is `blocks`' business."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from shared.engine.embedded.areas import Area, find_areas
+from shared.engine.embedded.bounds import (
+    area,
+    centre_x,
+    centre_y,
+    em_of,
+    foot,
+    grown,
+    height,
+    line_height,
+    overlap_x,
+    overlap_y,
+    same_row,
+    share_inside,
+    union,
+    width,
+)
+from shared.engine.embedded.lines import Bounds, Point, Region, Rulings, Span
+from shared.engine.embedded.order import reading_order
+from shared.engine.embedded.paragraphs import (
+    Labels,
+    Segment,
+    chains_of,
+    paragraphs_of,
+    rows_of,
+    segments_of,
+)
+from shared.ocr import Category, Size
+
+SCORE_MIN: Final = 0.5
+"""Regions of a lower score are guesses."""
+INSIDE_MIN: Final = 0.6
+"""A line belongs to a region that holds this much of it."""
+CUT_MARGIN_EM: Final = 0.6
+"""A ruling cuts a line when it leaves at least this much on either side."""
+FIGURE_TEXT_MAX: Final = 0.25
+"""A figure covered with more text than this is text, whatever the layout model says."""
+MARGIN_SHARE: Final = 0.12
+"""Page headers and footers stand in this much of the page's height, at its top and bottom."""
+BODY_LINES_MIN: Final = 6
+"""A page with fewer lines between has no header or footer: it is a crop, a card, a receipt."""
+APART_EM: Final = 1.2
+"""How far a page number without a region stands from the rest."""
+BREAK_EM: Final = 3.5
+"""White space of this height from edge to edge parts a page; columns end above it."""
+HEADING_RATIO: Final = 1.3
+"""Without a region, letters so much larger than the rest make a heading."""
+HEADING_LINES_MAX: Final = 3
+DROP_CAP_RATIO: Final = 1.8
+"""An initial is so much taller than the lines beside it."""
+
+CATEGORIES: Final = {
+    "text": Category.TEXT,
+    "title": Category.SECTION_HEADER,
+    "figure_caption": Category.CAPTION,
+    "table_caption": Category.CAPTION,
+    "header": Category.PAGE_HEADER,
+    "footer": Category.PAGE_FOOTER,
+    "equation": Category.FORMULA,
+}
+"""What cdla's labels are called here. `reference` is text, and figure and table make blocks of
+their own."""
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """A block to be read."""
+
+    category: Category
+    box: Bounds
+    spans: tuple[Span, ...] = ()
+    """In reading order. Some are cut at a ruling: their quads are new, and so are their indexes."""
+    loose: bool = False
+    """A table only by the alignment of its lines; `make_block` looks at their text."""
+
+
+def plan_page(
+    spans: Sequence[Span], regions: Sequence[Region], rulings: Rulings, size: Size
+) -> tuple[Plan, ...]:
+    """The page's blocks in reading order. Every span, or its cut pieces, is in exactly one."""
+    em = em_of(spans)
+    regions = [region for region in regions if region.score >= SCORE_MIN]
+    rulings = _drawn(rulings, spans, em)
+    standing = [span for span in spans if not span.vertical]
+    labels = _labels(standing, regions)
+    segments = segments_of(standing, em, labels)
+    areas = find_areas(standing, segments, regions, rulings, em)
+    tables, taken = _tables(standing, areas, rulings, em)
+    chains = chains_of(_without(segments, taken), em)
+    texts = _with_initials(paragraphs_of(chains, labels))
+    plans = [_text_plan(text, labels, em) for text in texts]
+    plans += tables
+    plans += _columns([span for span in spans if span.vertical], em)
+    plans += _pictures(regions, plans)
+    ordered = _ordered(plans, em)
+    return tuple(_headings(_margins(ordered, size, em), em))
+
+
+# ---- rulings and regions
+
+
+def _drawn(rulings: Rulings, spans: Sequence[Span], em: float) -> Rulings:
+    """Leave out strokes of large letters, and lines struck through or drawn under words."""
+    boxes = [span.box for span in spans]
+    horizontal = [
+        (x1, y, x2)
+        for x1, y, x2 in rulings.horizontal
+        if x2 - x1 >= 1.5 * em and not any(_through(box, x1, y, x2) for box in boxes)
+    ]
+    vertical = [
+        (x, y1, y2)
+        for x, y1, y2 in rulings.vertical
+        if y2 - y1 >= em
+        and not any(
+            box[0] < x < box[2] and overlap_y(box, (x, y1, x, y2)) > 0.8 * (y2 - y1)
+            for box in boxes
+        )
+    ]
+    return Rulings(horizontal=tuple(horizontal), vertical=tuple(vertical))
+
+
+def _through(box: Bounds, x1: float, y: float, x2: float) -> bool:
+    inner = 0.2 * height(box)
+    inside = box[1] + inner < y < box[3] - inner
+    return inside and overlap_x(box, (x1, y, x2, y)) > 0.7 * (x2 - x1)
+
+
+def _labels(spans: Sequence[Span], regions: Sequence[Region]) -> dict[int, str]:
+    """Each span's label: that of the smallest region which holds it."""
+    labels: dict[int, str] = {}
+    ordered = sorted(regions, key=lambda region: area(region.box))
+    for span in spans:
+        for region in ordered:
+            if share_inside(span.box, grown(region.box, 0.3 * line_height(span))) >= INSIDE_MIN:
+                plain = region.label in ("reference", "table")
+                labels[span.index] = "text" if plain else region.label
+                break
+    return labels
+
+
+# ---- tables
+
+
+def _tables(
+    spans: Sequence[Span], areas: Sequence[Area], rulings: Rulings, em: float
+) -> tuple[list[Plan], set[int]]:
+    """The tables, with their spans cut at rulings, and the indexes of the spans they took."""
+    next_index = max((span.index for span in spans), default=-1) + 1
+    plans: list[Plan] = []
+    taken: set[int] = set()
+    for each in areas:
+        free = [span for span in spans if span.index not in taken]
+        inside = [span for span in free if share_inside(foot(span), each.box) > 0.5]
+        if not inside:
+            continue
+        taken |= {span.index for span in inside}
+        pieces: list[Span] = []
+        for span in inside:
+            cut = _cut(span, rulings, next_index, em)
+            next_index += len(cut) if len(cut) > 1 else 0
+            pieces.extend(cut)
+        box = union([each.box, *(span.box for span in pieces)])
+        ordered = _row_by_row(pieces, em)
+        plans.append(Plan(Category.TABLE, box, ordered, loose=each.loose))
+    return plans, taken
+
+
+def _without(segments: Sequence[Segment], taken: set[int]) -> list[Segment]:
+    """The segments as far as no table took their spans."""
+    kept: list[Segment] = []
+    for segment in segments:
+        spans = tuple(span for span in segment.spans if span.index not in taken)
+        if spans:
+            kept.append(Segment(spans=spans, box=union(foot(span) for span in spans)))
+    return kept
+
+
+def _row_by_row(spans: Sequence[Span], em: float) -> tuple[Span, ...]:
+    singles = [Segment(spans=(span,), box=foot(span)) for span in spans]
+    return tuple(segment.spans[0] for row in rows_of(singles) for segment in row)
+
+
+def _cut(span: Span, rulings: Rulings, index: int, em: float) -> list[Span]:
+    """The span's pieces on either side of the vertical rulings that cross it."""
+    left, top, right, bottom = span.box
+    places = sorted(
+        x
+        for x, y1, y2 in rulings.vertical
+        if left + CUT_MARGIN_EM * em < x < right - CUT_MARGIN_EM * em
+        and min(y2, bottom) - max(y1, top) >= 0.7 * (bottom - top)
+    )
+    edges = [left, *places, right]
+    parts = [
+        (low, high)
+        for low, high in zip(edges, edges[1:], strict=False)
+        if high - low >= CUT_MARGIN_EM * em
+    ]
+    if len(parts) < 2 or width(span.box) < 1:
+        return [span]
+    return [_part(span, low, high, index + at) for at, (low, high) in enumerate(parts)]
+
+
+def _part(span: Span, low: float, high: float, index: int) -> Span:
+    a, b, c, d = span.quad
+    start, end = (low - span.box[0]) / width(span.box), (high - span.box[0]) / width(span.box)
+    quad = (_on(a, b, start), _on(a, b, end), _on(d, c, end), _on(d, c, start))
+    return Span(index, quad, (low, span.box[1], high, span.box[3]), span.vertical)
+
+
+def _on(a: Point, b: Point, share: float) -> Point:
+    return a[0] + (b[0] - a[0]) * share, a[1] + (b[1] - a[1]) * share
+
+
+# ---- texts
+
+
+def _text_plan(text: Sequence[Segment], labels: Labels, em: float) -> Plan:
+    spans = tuple(span for segment in text for span in segment.spans)
+    box = union(span.box for span in spans)
+    label = labels.get(spans[0].index, "")
+    category = CATEGORIES.get(label, Category.TEXT)
+    return Plan(category, box, spans)
+
+
+def _with_initials(texts: Sequence[list[Segment]]) -> list[list[Segment]]:
+    """Put a large initial before the first line of the paragraph it begins."""
+    initials = [text for text in texts if len(text) == 1 and _is_square(text[0])]
+    joined = [list(text) for text in texts]
+    for initial in initials:
+        for text in joined:
+            if text != initial and _begins(initial[0], text):
+                text.insert(0, initial[0])
+                joined.remove(initial)
+                break
+    return joined
+
+
+def _is_square(segment: Segment) -> bool:
+    return width(segment.box) < 1.4 * height(segment.box)
+
+
+def _begins(initial: Segment, text: Sequence[Segment]) -> bool:
+    first = text[0]
+    gap = first.box[0] - initial.box[2]
+    return (
+        len(text) > 1
+        and height(initial.box) > DROP_CAP_RATIO * first.tall
+        and abs(gap) < first.tall
+        and abs(first.box[1] - initial.box[1]) < first.tall
+    )
+
+
+def _columns(spans: Sequence[Span], em: float) -> list[Plan]:
+    """Vertical text: columns that stand side by side, read from right to left."""
+    groups: list[list[Span]] = []
+    for span in sorted(spans, key=lambda span: -centre_x(span.box)):
+        for group in groups:
+            last = group[-1].box
+            near = last[0] - span.box[2] < 1.5 * em
+            if near and overlap_y(last, span.box) > 0.3 * min(height(last), height(span.box)):
+                group.append(span)
+                break
+        else:
+            groups.append([span])
+    return [
+        Plan(Category.TEXT, union(span.box for span in group), tuple(_down(group)))
+        for group in groups
+    ]
+
+
+def _down(group: Sequence[Span]) -> list[Span]:
+    """Right to left, and pieces of one column from top to bottom."""
+    order = reading_order([span.box for span in group], right_to_left=True)
+    return [group[at] for at in order]
+
+
+# ---- pictures
+
+
+def _pictures(regions: Sequence[Region], plans: Sequence[Plan]) -> list[Plan]:
+    """Figures as blocks without text; what is written in them stands in blocks of its own."""
+    pictures = []
+    for region in regions:
+        if region.label != "figure":
+            continue
+        tables = [plan for plan in plans if plan.category is Category.TABLE]
+        if any(share_inside(region.box, table.box) > 0.5 for table in tables):
+            continue
+        written = sum(
+            area(span.box) * share_inside(span.box, region.box)
+            for plan in plans
+            for span in plan.spans
+        )
+        if written <= FIGURE_TEXT_MAX * area(region.box):
+            pictures.append(Plan(Category.PICTURE, region.box))
+    return pictures
+
+
+# ---- order, margins, headings
+
+
+def _ordered(plans: Sequence[Plan], em: float) -> list[Plan]:
+    vertical = [plan for plan in plans if plan.spans and plan.spans[0].vertical]
+    mostly = sum(len(plan.spans) for plan in vertical) * 2 > sum(len(plan.spans) for plan in plans)
+    order = reading_order([plan.box for plan in plans], right_to_left=mostly, break_px=BREAK_EM * em)
+    return [plans[at] for at in order]
+
+
+def _margins(plans: Sequence[Plan], size: Size, em: float) -> list[Plan]:
+    """Keep as page headers and footers only what stands at the page's edge, first and last."""
+    tops = [plan for plan in plans if _is_margin(plan, plans, size, em, top=True)]
+    bottoms = [plan for plan in plans if _is_margin(plan, plans, size, em, top=False)]
+    body: list[Plan] = []
+    for plan in plans:
+        if plan in tops or plan in bottoms:
+            continue
+        margin = plan.category in (Category.PAGE_HEADER, Category.PAGE_FOOTER)
+        body.append(msgspec.structs.replace(plan, category=Category.TEXT) if margin else plan)
+    lines = sum(len(plan.spans) for plan in body)
+    if lines < BODY_LINES_MIN:
+        return [
+            msgspec.structs.replace(plan, category=Category.TEXT)
+            if plan.category in (Category.PAGE_HEADER, Category.PAGE_FOOTER)
+            else plan
+            for plan in plans
+        ]
+    heads = [msgspec.structs.replace(plan, category=Category.PAGE_HEADER) for plan in tops]
+    feet = [msgspec.structs.replace(plan, category=Category.PAGE_FOOTER) for plan in bottoms]
+    return heads + body + feet
+
+
+def _is_margin(plan: Plan, plans: Sequence[Plan], size: Size, em: float, *, top: bool) -> bool:
+    if plan.category in (Category.TABLE, Category.PICTURE, Category.FORMULA) or not plan.spans:
+        return False
+    edge = size[1] * MARGIN_SHARE
+    outer = plan.box[3] <= edge if top else plan.box[1] >= size[1] - edge
+    others = [other for other in plans if other is not plan and other.spans]
+    if top:
+        gaps = [other.box[1] - plan.box[3] for other in others if not _level(plan, other)]
+    else:
+        gaps = [plan.box[1] - other.box[3] for other in others if not _level(plan, other)]
+    first = all(gap > -em / 2 for gap in gaps)
+    wanted = Category.PAGE_HEADER if top else Category.PAGE_FOOTER
+    if plan.category is wanted:
+        beyond = [
+            other
+            for other in others
+            if other.category is not wanted
+            and not _level(plan, other)
+            and (centre_y(other.box) < plan.box[1] if top else centre_y(other.box) > plan.box[3])
+        ]
+        return outer and all(_is_small(other, em) for other in beyond)
+    apart = all(gap > APART_EM * em for gap in gaps)
+    return first and apart and _is_small(plan, em) and (outer or not top)
+
+
+def _level(a: Plan, b: Plan) -> bool:
+    return same_row(a.box, b.box)
+
+
+def _is_small(plan: Plan, em: float) -> bool:
+    """As short as a page number."""
+    return len(plan.spans) == 1 and width(plan.box) <= 3 * em and height(plan.box) <= 1.6 * em
+
+
+def _headings(plans: Sequence[Plan], em: float) -> list[Plan]:
+    """Find headings by their size, and the title among the headings."""
+    marked = [
+        msgspec.structs.replace(plan, category=Category.SECTION_HEADER)
+        if _is_heading(plan, em) and len(plans) > 1
+        else plan
+        for plan in plans
+    ]
+    heads = [plan for plan in marked if plan.category is Category.SECTION_HEADER]
+    if not heads:
+        return marked
+    largest = max(heads, key=_letters)
+    rivals = [plan for plan in heads if plan is not largest and _letters(plan) > 0.85 * _letters(largest)]
+    if _letters(largest) < HEADING_RATIO * em or rivals:
+        return marked
+    return [
+        msgspec.structs.replace(plan, category=Category.TITLE) if plan is largest else plan
+        for plan in marked
+    ]
+
+
+def _letters(plan: Plan) -> float:
+    return sum(line_height(span) for span in plan.spans) / max(1, len(plan.spans))
+
+
+def _is_heading(plan: Plan, em: float) -> bool:
+    if plan.category is not Category.TEXT or not plan.spans or plan.spans[0].vertical:
+        return False
+    few = len(plan.spans) <= HEADING_LINES_MAX
+    wide = width(plan.box) > 3 * em
+    return few and wide and _letters(plan) >= HEADING_RATIO * em
