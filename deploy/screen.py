@@ -64,7 +64,8 @@ class Screen:
         )
         with console.capture() as capture:
             console.print(table)
-        return "\n".join(line.rstrip() for line in capture.get().strip("\n").splitlines()) + "\n"
+        lines = [line.rstrip() for line in capture.get().splitlines()]
+        return "".join(f"{line}\n" for line in lines if click.unstyle(line))
 
     def _prefix(self, name: str, color: str | None) -> str:
         return self._style(f"{name:<{self._width}} | ", fg=color, dim=color is None)

@@ -30,7 +30,7 @@ def show_settings(fleet: Fleet, environ: Mapping[str, str], services: Sequence[s
             if len(names) == 1 or found.sources[setting] != "default"
         ]
         click.echo(f"[{name}]")
-        widths = [max((len(row[at]) for row in rows), default=0) for at in range(2)]
+        widths = [min(max((len(row[at]) for row in rows), default=0), 40) for at in range(2)]
         for setting, value, source in rows:
             click.echo(f"{setting:<{widths[0]}}  {value:<{widths[1]}}  {source}")
         click.echo()

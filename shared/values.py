@@ -85,7 +85,7 @@ def written(value: object) -> str:
         case float():
             return f"{value:g}"
         case msgspec.Struct():
-            return msgspec.json.encode(value).decode()
+            return "{}" if value == type(value)() else msgspec.json.encode(value).decode()
     return str(value)
 
 
