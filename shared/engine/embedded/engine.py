@@ -1,0 +1,364 @@
+"""The engine for machines without a GPU: RapidOCR's models, Tesseract and geometry, on the CPU.
+
+A page is decoded, turned upright, its lines found, planned into blocks, and read and sent on block
+by block. All of that is done in the crew's threads in short steps, so pages advance side by side
+and a page whose client has left takes no further step. Nothing is ever downloaded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
+from typing import Final
+
+import cv2
+import msgspec
+
+from shared.engine.embedded import answer as answers
+from shared.engine.embedded.blocks import make_block
+from shared.engine.embedded.crew import Crew, core_count, give_back_memory
+from shared.engine.embedded.lines import Line, Region, Rulings, Span
+from shared.engine.embedded.models import Models, recogniser_width
+from shared.engine.embedded.plan import Plan, plan_page
+from shared.engine.embedded.reader import PageReader
+from shared.engine.embedded.rulings import find_rulings
+from shared.engine.embedded.sheet import (
+    Sheet,
+    open_sheet,
+    place,
+    place_line,
+    regions_of,
+    sides,
+    spans_of,
+    turned,
+)
+from shared.engine.embedded.tesseract import Tesseract
+from shared.engine.embedded.upright import Probe, first_guess, probe, second_guess
+from shared.engine.protocol import EngineState, Recipe
+from shared.errors import EngineFailed, OcrError
+from shared.image import inspect_page
+from shared.limits import PIXELS_MAX
+from shared.ocr import (
+    Block,
+    BytesPage,
+    Category,
+    Delta,
+    Done,
+    Page,
+    Request,
+    Size,
+    Stop,
+    Task,
+    Text,
+    Usage,
+)
+from shared.tokens import StopFilter, TokenCutter, count_tokens
+
+log = logging.getLogger("ocr_fleet.engine")
+
+NO_IMAGE: Final = "No image was sent, so there is nothing to read."
+
+PAGES_PER_THREAD: Final = 2
+"""Pages at work at once for each thread; further ones wait their turn. It bounds the memory, and
+more at once would only make all of them late."""
+
+CHUNK_PX: Final = 640
+"""Lines of this width together make one step of recognition: some 20 ms of a core."""
+
+AHEAD: Final = 2
+"""Steps of recognition per thread that one page may have queued."""
+
+
+class EmbeddedEngine:
+    """See the module.
+
+    Args:
+        recipe: the model that the engine stands in for.
+        threads: how many threads work; `None` is one for each core.
+        tessdata: Tesseract's language data; `None` looks at the usual places.
+    """
+
+    def __init__(
+        self, recipe: Recipe, *, threads: int | None = None, tessdata: str | None = None
+    ) -> None:
+        self.name = "embedded/pp-ocrv6"
+        self.at_work = 0
+        """Requests being read."""
+        self._recipe = recipe
+        self._threads = threads or core_count()
+        self._tessdata = tessdata
+        self._tools: _Tools | None = None
+
+    async def open(self) -> None:
+        if self._tools is not None:
+            return
+        crew = Crew(self._threads)
+        try:
+            models = await crew.do(Models, self._threads)
+            tesseract = await crew.do(Tesseract, self._tessdata)
+        except Exception as error:
+            await crew.close()
+            reason = "the embedded engine's models cannot be loaded"
+            raise EngineFailed(reason, detail=repr(error)) from error
+        log.info("embedded engine ready: %d threads", self._threads)
+        self._tools = _Tools(crew, models, tesseract)
+
+    async def read(self, request: Request) -> AsyncGenerator[Delta, None]:
+        tools = self._tools
+        if tools is None:
+            raise EngineFailed("the engine is not open")
+        self.at_work += 1
+        try:
+            async with aclosing(_answer(tools, self._recipe, request)) as deltas:
+                async for delta in deltas:
+                    yield delta
+        except OcrError:
+            raise
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if tools.closed and task is not None and not task.cancelling():
+                raise EngineFailed("the engine was closed while it was reading") from None
+            raise
+        except Exception as error:
+            log.exception("reading a page failed")
+            raise EngineFailed("the page could not be read", detail=repr(error)) from error
+        finally:
+            self.at_work -= 1
+
+    def state(self) -> EngineState:
+        ready = self._tools is not None
+        return EngineState(ready=ready, why="" if ready else "the models are not loaded")
+
+    async def close(self) -> None:
+        tools, self._tools = self._tools, None
+        if tools is not None:
+            await tools.close()
+
+
+class _Tools:
+    """What an open engine works with."""
+
+    def __init__(self, crew: Crew, models: Models, tesseract: Tesseract) -> None:
+        self.crew = crew
+        self.models = models
+        self.tesseract = tesseract
+        self.slots = asyncio.Semaphore(max(4, PAGES_PER_THREAD * crew.threads))
+        self.pages = 0
+        """Pages at work."""
+        self.closed = False
+
+    async def close(self) -> None:
+        self.closed = True
+        await self.crew.close()
+        self.tesseract.close()
+
+
+class _Piece(msgspec.Struct, frozen=True):
+    """A page's next piece of text, with what it comes from."""
+
+    text: str = ""
+    block: Block | None = None
+    note: str | None = None
+
+
+async def _answer(tools: _Tools, recipe: Recipe, request: Request) -> AsyncGenerator[Delta, None]:
+    """The whole request: its pages' pieces through the stop strings and the token limit."""
+    stop, cutter = StopFilter(request.sampling.stop), TokenCutter(request.sampling.max_tokens)
+    blocks: list[Block] = []
+    sizes: list[Size] = []
+    notes: list[str] = []
+    pending: tuple[str, ...] = ()
+    async with aclosing(_pieces(tools, recipe, request, sizes)) as pieces:
+        async for piece in pieces:
+            if piece.block is not None:
+                blocks.append(piece.block)
+            if piece.note is not None and piece.note not in notes:
+                notes.append(piece.note)
+                pending += (piece.note,)
+            text = cutter.feed(stop.feed(piece.text))
+            if text:
+                yield Text(text, pending)
+                pending = ()
+            if stop.stopped or cutter.cut:
+                break
+    rest = cutter.feed(stop.close()) + cutter.close()
+    if rest:
+        yield Text(rest, pending)
+    yield Done(
+        stop=Stop.LENGTH if cutter.cut else Stop.STOP,
+        usage=Usage(count_tokens(request.prompt), cutter.count),
+        blocks=tuple(blocks),
+        sizes=tuple(sizes),
+        notes=tuple(notes),
+    )
+
+
+async def _pieces(
+    tools: _Tools, recipe: Recipe, request: Request, sizes: list[Size]
+) -> AsyncGenerator[_Piece, None]:
+    """All pages' pieces, a blank line between two pages that both say something."""
+    if not request.pages:
+        yield _Piece(NO_IMAGE)
+    spoken = False
+    for number, page in enumerate(request.pages):
+        data = _bytes_of(page)
+        facts = await tools.crew.do(inspect_page, data, bytes_max=len(data), pixels_max=PIXELS_MAX)
+        sizes.append(facts.size)
+        between = "\n\n" if spoken else ""
+        async with tools.slots, aclosing(_page(tools, recipe, request, data, facts.size)) as pieces:
+            async for piece in pieces:
+                text = between + piece.text if piece.text else ""
+                between, spoken = ("", True) if text else (between, spoken)
+                block = piece.block and msgspec.structs.replace(piece.block, page=number)
+                yield _Piece(text, block, piece.note)
+
+
+def _bytes_of(page: Page) -> bytes:
+    if not isinstance(page, BytesPage):
+        raise EngineFailed("the page was not fetched", detail=type(page).__name__)
+    return page.data
+
+
+async def _page(
+    tools: _Tools, recipe: Recipe, request: Request, data: bytes, size: Size
+) -> AsyncGenerator[_Piece, None]:
+    """One page, from its bytes to its last word."""
+    crew, task = tools.crew, request.task
+    tools.pages += 1
+    try:
+        box = request.box if task is Task.REGION else None
+        sheet = await crew.do(open_sheet, data, size, box, PIXELS_MAX)
+        found = await _look(tools, sheet, layout=answers.needs_layout(task))
+        plans = await crew.do(
+            plan_page, found.spans, found.regions, found.rulings, found.sheet.size
+        )
+        reader = await crew.do(
+            PageReader,
+            tools.models,
+            tools.tesseract,
+            found.sheet,
+            hint=request.language,
+            probe=found.probe,
+        )
+        async with aclosing(_blocks(tools, recipe, request, found, plans, reader)) as pieces:
+            async for piece in pieces:
+                yield piece
+    finally:
+        tools.pages -= 1
+        if not tools.closed:
+            crew.submit(give_back_memory).cancelled()
+
+
+class _Found(msgspec.Struct, frozen=True):
+    """An upright page and what is on it, before anything but the probe is read."""
+
+    sheet: Sheet
+    spans: tuple[Span, ...]
+    probe: Probe
+    regions: tuple[Region, ...] = ()
+    rulings: Rulings = Rulings()
+
+
+async def _look(tools: _Tools, sheet: Sheet, *, layout: bool) -> _Found:
+    """Turn the page upright and find its lines, and with `layout` its regions and rulings."""
+    crew, models = tools.crew, tools.models
+    sheet = turned(sheet, await crew.do(first_guess, models, sheet))
+    spans, probed = await _detect(tools, sheet)
+    more = await crew.do(second_guess, models, sheet, probed)
+    if more:
+        sheet = await crew.do(turned, sheet, more)
+        spans, probed = await _detect(tools, sheet)
+    if not layout:
+        return _Found(sheet, spans, probed)
+    regions = await crew.do(models.regions, sheet.pixels)
+    rulings = await crew.do(_rulings, sheet)
+    return _Found(sheet, spans, probed, regions_of(sheet, regions), rulings)
+
+
+async def _detect(tools: _Tools, sheet: Sheet) -> tuple[tuple[Span, ...], Probe]:
+    crew, models = tools.crew, tools.models
+    quads = await crew.do(models.detect, sheet.pixels, alone=tools.pages == 1)
+    spans = spans_of(sheet, quads)
+    return spans, await crew.do(probe, models, sheet, spans)
+
+
+def _rulings(sheet: Sheet) -> Rulings:
+    found = find_rulings(cv2.cvtColor(sheet.pixels, cv2.COLOR_BGR2GRAY))
+    across, down = sheet.scale
+    return Rulings(
+        horizontal=tuple((x1 * across, y * down, x2 * across) for x1, y, x2 in found.horizontal),
+        vertical=tuple((x * across, y1 * down, y2 * down) for x, y1, y2 in found.vertical),
+    )
+
+
+async def _blocks(
+    tools: _Tools,
+    recipe: Recipe,
+    request: Request,
+    found: _Found,
+    plans: Sequence[Plan],
+    reader: PageReader,
+) -> AsyncGenerator[_Piece, None]:
+    """Read the planned blocks and compose the answer from them."""
+    crew, sheet = tools.crew, found.sheet
+    answer = answers.open_answer(request, recipe, sheet.page)
+    blocks: list[Block] = []
+    lines: list[Line] = []
+    async with aclosing(_lines(crew, _wanted(request.task, plans), reader)) as read:
+        async for plan, of_block in read:
+            made = await crew.do(make_block, plan, of_block, found.rulings, tables=recipe.tables)
+            block = msgspec.structs.replace(made, box=place(sheet, made.box))
+            blocks.append(block)
+            lines.extend(of_block)
+            yield _Piece(await crew.do(answer.feed, block), block, reader.note())
+    # Fields are told apart by where they stand on the upright page, phrases are shown where they
+    # stand on the page as sent.
+    placed = [place_line(sheet, line) for line in lines] if request.task is Task.LOCATE else lines
+    note = reader.note()
+    if note is not None:
+        log.warning("%s", note)
+    yield _Piece(await crew.do(answer.finish, blocks, placed), None, note)
+
+
+def _wanted(task: Task, plans: Sequence[Plan]) -> Sequence[Plan]:
+    """The plans worth reading: for tables only those, if the page has any."""
+    tables = [plan for plan in plans if plan.category is Category.TABLE]
+    return tables if task is Task.TABLE and tables else plans
+
+
+async def _lines(
+    crew: Crew, plans: Sequence[Plan], reader: PageReader
+) -> AsyncGenerator[tuple[Plan, list[Line]], None]:
+    """Read the plans' spans in order, a few steps ahead of the block that is due."""
+    spans_by_plan = [reader.joined(plan.category, plan.spans) for plan in plans]
+    chunks = _chunks([span for spans in spans_by_plan for span in spans])
+    ahead: deque[asyncio.Future[list[Line]]] = deque()
+    read: dict[Span, Line] = {}
+    try:
+        for plan, spans in zip(plans, spans_by_plan, strict=True):
+            while any(span not in read for span in spans):
+                while len(ahead) < AHEAD * crew.threads and (chunk := next(chunks, None)):
+                    ahead.append(crew.submit(reader.read, chunk))
+                lines = await ahead.popleft()
+                read.update((line.span, line) for line in lines)
+            yield plan, [read.pop(span) for span in spans]
+    finally:
+        for future in ahead:
+            future.cancel()
+
+
+def _chunks(spans: Sequence[Span]) -> Iterator[list[Span]]:
+    chunk: list[Span] = []
+    width = 0
+    for span in spans:
+        short, long = sorted(sides(span.quad))
+        width += recogniser_width(long, short)
+        chunk.append(span)
+        if width >= CHUNK_PX:
+            yield chunk
+            chunk, width = [], 0
+    if chunk:
+        yield chunk

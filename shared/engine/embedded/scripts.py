@@ -1,0 +1,149 @@
+"""What is known of languages and scripts: which PP-OCRv6 reads, what a hint means, what is missing.
+
+Pure decisions over texts and codes; reading is `tesseract`'s and `models`' business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import pycountry
+import regex
+
+from shared.engine.embedded.models import Pixels, Reading
+from shared.engine.embedded.upright import fullness
+
+SCRIPTS: Final = {
+    "Hangul": ("kor",),
+    "Cyrillic": ("rus", "ukr", "bul", "bel", "srp", "mkd", "kaz", "mon", "kir", "tgk", "uzb_cyrl"),
+    "Arabic": ("ara", "fas", "urd", "pus", "snd", "uig", "kur_ara"),
+    "Thai": ("tha",),
+    "Hebrew": ("heb", "yid"),
+    "Devanagari": ("hin", "mar", "nep", "san"),
+    "Greek": ("ell", "grc"),
+    "Bengali": ("ben", "asm"),
+    "Tamil": ("tam",),
+    "Telugu": ("tel",),
+    "Kannada": ("kan",),
+    "Malayalam": ("mal",),
+    "Gujarati": ("guj",),
+    "Gurmukhi": ("pan",),
+    "Oriya": ("ori",),
+    "Sinhala": ("sin",),
+    "Georgian": ("kat",),
+    "Armenian": ("hye",),
+    "Khmer": ("khm",),
+    "Lao": ("lao",),
+    "Myanmar": ("mya",),
+    "Tibetan": ("bod", "dzo"),
+    "Ethiopic": ("amh", "tir"),
+}
+"""Scripts outside of PP-OCRv6's 18,708 characters, with Tesseract's codes of their languages, the
+most usual first. Greek is here because only its plain letters are inside, none with an accent."""
+
+SCRIPT_OF: Final = {code: script for script, codes in SCRIPTS.items() for code in codes}
+
+SHORT: Final = 0.6
+"""A line with a smaller share of the characters that its box has room for was not really read:
+Korean comes back as nothing or one character, Russian as blanks and a full stop."""
+
+POOR_SCORE: Final = 0.75
+"""Scores are not low on unknown scripts (0.6 to 0.8), but those of read lines are higher."""
+
+DROP_SCORE: Final = 0.5
+"""RapidOCR drops lines of a lower score."""
+
+SURE_CONFIDENCE: Final = 0.65
+"""Tesseract's mean confidence: 0.8 to 0.97 with the right language, up to 0.6 with a wrong one."""
+
+_RIVALS: Final = 3
+"""Languages of one script that are tried."""
+
+
+def language_of(hint: str | None) -> str | None:
+    """Tesseract's code for a hint such as `ru`, `rus`, `ru-RU` or `Russian`; `None` if unknown."""
+    name = (hint or "").strip()
+    for text in (name, name.partition("-")[0], name.partition("_")[0]):
+        if len(text) == 2:
+            language = pycountry.languages.get(alpha_2=text.lower())
+        elif len(text) == 3:
+            language = pycountry.languages.get(alpha_3=text.lower())
+        else:
+            language = _by_name(text)
+        if language is not None:
+            return str(language.alpha_3)
+    return None
+
+
+def _by_name(name: str) -> pycountry.db.Country | None:
+    for text in (name, f"Modern {name} (1453-)"):
+        try:
+            return pycountry.languages.lookup(text)
+        except LookupError:
+            continue
+    return None
+
+
+def is_unread(pixels: Pixels, reading: Reading) -> bool:
+    """Whether a line looks like text of a script that PP-OCRv6 does not know."""
+    height, width = pixels.shape[:2]
+    if width < 1.2 * height:
+        return False
+    return fullness(pixels, reading.text) < SHORT or reading.score < DROP_SCORE
+
+
+def is_doubtful(pixels: Pixels, reading: Reading) -> bool:
+    """Whether a line is worth a second reading on a page known to hold an unknown script."""
+    return reading.score < POOR_SCORE or is_unread(pixels, reading)
+
+
+def candidates(installed: Iterable[str], hint: str | None) -> tuple[str, ...]:
+    """The languages worth trying on lines that were not read, the hinted one first."""
+    present = set(installed)
+    hinted = language_of(hint)
+    first = [hinted] if hinted in present and hinted in SCRIPT_OF else []
+    usual = [c for codes in SCRIPTS.values() for c in [x for x in codes if x in present][:_RIVALS]]
+    return tuple(dict.fromkeys([*first, *usual]))
+
+
+def with_latin(language: str, installed: Iterable[str]) -> str:
+    """The language, together with English where Latin words stand among the others."""
+    return f"{language}+eng" if "eng" in installed and language != "kor" else language
+
+
+def speaks(language: str, reading: Reading) -> bool:
+    """Whether what Tesseract read is really of that language's script, and sure of it."""
+    letters = regex.findall(r"\p{L}", reading.text)
+    own = regex.findall(rf"\p{{{SCRIPT_OF[language]}}}", reading.text)
+    return reading.score >= SURE_CONFIDENCE and 2 * len(own) >= len(letters) > 0
+
+
+def better(language: str, first: Reading, second: Reading) -> Reading:
+    """Of PP-OCRv6's and Tesseract's reading of one line, the one to believe."""
+    own = regex.findall(rf"\p{{{SCRIPT_OF[language]}}}", second.text)
+    if own and second.score >= min(SURE_CONFIDENCE, max(0.4, first.score - 0.25)):
+        return second
+    if first.score < DROP_SCORE and second.score >= SURE_CONFIDENCE:
+        return second
+    return first
+
+
+def missing_note(hint: str | None, installed: Iterable[str]) -> str:
+    """What the operator is told when lines stay unread for want of language data."""
+    language = language_of(hint)
+    if language in SCRIPT_OF and language not in set(installed):
+        return (
+            f"the page may hold text in {SCRIPT_OF[language]} script, which PP-OCRv6 does not "
+            f"read; install {_package(language)}"
+        )
+    packages = [_package(codes[0]) for codes in SCRIPTS.values() if codes[0] not in set(installed)]
+    return (
+        "the page holds text in a script that PP-OCRv6 does not read and no installed language "
+        f"of Tesseract fits; install one such as {' or '.join(packages[:3])}"
+    )
+
+
+def _package(language: str) -> str:
+    """Debian's package of a language's data."""
+    return f"tesseract-ocr-{language.replace('_', '-')}"

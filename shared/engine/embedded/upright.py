@@ -1,0 +1,173 @@
+"""Finds out which way up a page lies: the orientation model first, then what its lines say.
+
+The model sees a small square in the middle of what it is given and tells honestly when it sees too
+little, so it is shown the inked part of the page; a few lines, read both ways, settle the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import cv2
+import msgspec
+import numpy as np
+import regex
+
+from shared.engine.embedded.lines import Span
+from shared.engine.embedded.models import Models, Pixels, Reading
+from shared.engine.embedded.sheet import Sheet, crop, sides
+
+SURE: Final = 0.7
+"""The model says 0.25 to 0.3 of each turn when it sees nothing, and 0.85 to 0.94 when it does."""
+
+INK_SIDE_PX: Final = 512
+"""The size at which a page's ink is looked for."""
+
+INK_STEP: Final = 40
+"""How far from the paper's grey ink is, of 255."""
+
+PROBES: Final = 4
+"""Lines read to judge the turn; they need not be read again."""
+
+PROBE_RATIO: Final = 2.5
+"""Only lines this much longer than high tell which way they run."""
+
+WELL_READ: Final = 0.82
+"""Upright lines are read with 0.9 and more, lines on their head with 0.3 to 0.75."""
+
+BETTER: Final = 0.15
+"""What the other way up must read better by."""
+
+_CJK: Final = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}]")
+_LETTER: Final = regex.compile(r"\p{L}")
+
+
+class Probe(msgspec.Struct, frozen=True):
+    """The longest lines of a page, and what they read as."""
+
+    spans: tuple[Span, ...]
+    crops: tuple[Pixels, ...]
+    readings: tuple[Reading, ...]
+    down: bool
+    """Most of the page's lines run down."""
+
+    @property
+    def quality(self) -> float:
+        """How well the lines read, 0 to 1; 1 without lines."""
+        return quality(self.crops, self.readings)
+
+
+def first_guess(models: Models, sheet: Sheet) -> int:
+    """The turn to try first: what the model is sure of, or none."""
+    return _sure_turn(models, _inked(sheet.pixels))
+
+
+def probe(models: Models, sheet: Sheet, spans: Sequence[Span]) -> Probe:
+    """Read the longest lines of a page."""
+    shapes = [(max(sides(span.quad)), span) for span in spans]
+    long = [(length, span) for length, span in shapes if length >= PROBE_RATIO * _thickness(span)]
+    down = sum(n for n, span in long if span.vertical) > sum(n for n, span in long) / 2
+    chosen = [span for _, span in sorted(long, key=_length, reverse=True) if span.vertical == down]
+    crops = tuple(crop(sheet, span) for span in chosen[:PROBES])
+    readings = tuple(models.recognise(pixels) for pixels in crops)
+    return Probe(tuple(chosen[:PROBES]), crops, readings, down)
+
+
+def second_guess(models: Models, sheet: Sheet, found: Probe) -> int:
+    """How much further the page must be turned, seeing how its lines read."""
+    if not found.crops:
+        return 0
+    if found.down:
+        return _turn_of_columns(models, sheet, found)
+    if found.quality >= WELL_READ:
+        return 0
+    heads = [np.rot90(pixels, 2) for pixels in found.crops]
+    other = quality(heads, [models.recognise(pixels) for pixels in heads])
+    if other >= found.quality + BETTER:
+        return 180
+    # Neither way reads well: a script that the recogniser does not know, or no text at all.
+    likely = models.page_turn(_spanned(sheet, found.spans))
+    voices = [*models.upside_down(found.crops), likely[180]]
+    return 180 if max(likely.values()) < SURE and np.mean(voices) > SURE else 0
+
+
+def _turn_of_columns(models: Models, sheet: Sheet, found: Probe) -> int:
+    """Lines run down: columns of Chinese or Japanese, or a page that lies on its side."""
+    counter = quality([np.rot90(pixels, 2) for pixels in found.crops], None, models)
+    if counter >= found.quality + BETTER:
+        return 270
+    likely = models.page_turn(_inked(sheet.pixels))
+    if _mostly_cjk(found.readings):
+        return 90 if likely[90] >= SURE else 0
+    if found.quality >= WELL_READ:
+        return 90
+    turn = max(likely, key=lambda degrees: likely[degrees])
+    return turn if turn in {90, 270} and likely[turn] >= SURE else 0
+
+
+def quality(
+    crops: Sequence[Pixels], readings: Sequence[Reading] | None, models: Models | None = None
+) -> float:
+    """How well lines read: their scores, less where a line has far too few characters."""
+    if readings is None and models is not None:
+        readings = [models.recognise(pixels) for pixels in crops]
+    if not readings:
+        return 1.0
+    marks = [r.score * fullness(p, r.text) for p, r in zip(crops, readings, strict=True)]
+    return float(np.mean(marks))
+
+
+def fullness(pixels: Pixels, text: str) -> float:
+    """The share of the characters that a line of that shape has at least, at most 1.
+
+    The widest usual characters, Chinese ones, are as wide as a line is high, with a line's height
+    and half of the width left for the white around and between them.
+    """
+    height, width = pixels.shape[:2]
+    least = max(1.0, 0.4 * width / max(height, 1))
+    return min(1.0, len("".join(text.split())) / least)
+
+
+def _length(item: tuple[float, Span]) -> float:
+    return item[0]
+
+
+def _thickness(span: Span) -> float:
+    return min(sides(span.quad))
+
+
+def _mostly_cjk(readings: Sequence[Reading]) -> bool:
+    text = "".join(reading.text for reading in readings)
+    return 2 * len(_CJK.findall(text)) > len(_LETTER.findall(text))
+
+
+def _sure_turn(models: Models, pixels: Pixels) -> int:
+    likely = models.page_turn(pixels)
+    turn = max(likely, key=lambda degrees: likely[degrees])
+    return turn if likely[turn] >= SURE else 0
+
+
+def _spanned(sheet: Sheet, spans: Sequence[Span]) -> Pixels:
+    """The part of the page that holds these lines."""
+    across, down = sheet.scale
+    left = min(span.box[0] for span in spans) / across
+    top = min(span.box[1] for span in spans) / down
+    right = max(span.box[2] for span in spans) / across
+    bottom = max(span.box[3] for span in spans) / down
+    return sheet.pixels[int(top) : int(bottom) + 1, int(left) : int(right) + 1]
+
+
+def _inked(pixels: Pixels) -> Pixels:
+    """The part of the page that is not paper."""
+    height, width = pixels.shape[:2]
+    shrink = max(1.0, max(height, width) / INK_SIDE_PX)
+    size = (max(1, round(width / shrink)), max(1, round(height / shrink)))
+    small = cv2.cvtColor(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
+    ink = np.abs(small.astype(np.int16) - int(np.median(small))) > INK_STEP
+    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
+    if len(rows) < 2 or len(columns) < 2:
+        return pixels
+    top, bottom = int(rows[0] * shrink), int((rows[-1] + 1) * shrink)
+    left, right = int(columns[0] * shrink), int((columns[-1] + 1) * shrink)
+    return pixels[top:bottom, left:right]
