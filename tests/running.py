@@ -16,9 +16,10 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVICES = ("lighton", "paddle", "dots", "deepseek", "chatvlm")
@@ -138,12 +139,13 @@ def fleet(
     *,
     engine: str = "fake",
     folder: Path | None = None,
-    **settings: str,
+    settings: Mapping[str, str] | None = None,
 ) -> Iterator[dict[str, Service]]:
     """Several services, started side by side, all ready."""
+    given: dict[str, Any] = dict(settings or {})
     with ExitStack() as stack:
         services = {
-            name: stack.enter_context(started(name, engine=engine, folder=folder, **settings))
+            name: stack.enter_context(started(name, engine=engine, folder=folder, **given))
             for name in names
         }
         for service in services.values():
@@ -151,7 +153,7 @@ def fleet(
         yield services
 
 
-def environment(engine: str, settings: dict[str, str]) -> dict[str, str]:
+def environment(engine: str, settings: Mapping[str, str]) -> dict[str, str]:
     """This process's environment without its own fleet settings or proxies, then what is asked."""
     kept = {
         name: value
@@ -159,7 +161,7 @@ def environment(engine: str, settings: dict[str, str]) -> dict[str, str]:
         if not name.startswith("OCR_FLEET_") and not name.lower().endswith("_proxy")
     }
     path = os.pathsep.join(part for part in (str(ROOT), kept.get("PYTHONPATH")) if part)
-    return kept | {"PYTHONPATH": path, "OCR_FLEET_ENGINE": engine} | settings
+    return kept | {"PYTHONPATH": path, "OCR_FLEET_ENGINE": engine} | dict(settings)
 
 
 def free_port() -> int:

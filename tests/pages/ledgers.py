@@ -43,6 +43,8 @@ WORK = (
     ("Delivery", 1, 35.00, 35.00),
 )
 
+SLIP = ("Cloakroom ticket", "Number 4718", "Keep until closing time")
+
 FORM = (
     ("Family name", "Lindqvist"),
     ("Given name", "Maja"),
@@ -114,6 +116,14 @@ def table(
     return bottom
 
 
+def slip() -> Page:
+    """Three lines on a scrap of paper: the least a page can hold, for tests under load."""
+    sheet = Sheet((520, 220))
+    for number, text in enumerate(SLIP):
+        sheet.add(Category.TEXT, sheet.line(text, (40, 40 + number * 50), Face.MONO, 26))
+    return sheet.page("slip")
+
+
 def receipt() -> Page:
     """A narrow slip: shop, date, four goods, subtotal, tax, total."""
     sheet = Sheet((620, 1000))
@@ -121,11 +131,14 @@ def receipt() -> Page:
     sheet.add(Category.TITLE, sheet.line("GREEN CORNER SHOP", (130, 50), bold, 34))
     sheet.add(Category.TEXT, sheet.line("8 Orchard Street, Linden", (130, 110), face, size))
     sheet.add(Category.TEXT, sheet.line("Date: 2024-03-18  17:42", (left, 180), face, size))
-    y, lines = 250, [
-        sheet.line("Item", (left, 250), bold, size),
-        sheet.right("Qty", 400, 250, bold, size),
-        sheet.right("Price", right, 250, bold, size),
-    ]
+    y, lines = (
+        250,
+        [
+            sheet.line("Item", (left, 250), bold, size),
+            sheet.right("Qty", 400, 250, bold, size),
+            sheet.right("Price", right, 250, bold, size),
+        ],
+    )
     for name, qty, price in GOODS:
         y += 48
         lines.append(sheet.line(name, (left, y), face, size))

@@ -1,1 +1,1 @@
-"""What the embedded engine reads off the repository's own pages, held against their ground truth."""
+"""The embedded engine on the repository's own pages, held against their ground truth."""

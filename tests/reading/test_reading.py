@@ -79,7 +79,7 @@ async def test_reading_order(read: Read, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["columns", "listing", "ruled", "korean", "russian", "chinese"])
 async def test_headings(read: Read, name: str) -> None:
-    """Titles and section heads are headings, nothing else is, and no title ranks below a section."""
+    """Titles and section heads are headings, nothing else is, no title is below a section."""
     page = drawn(name)
     parts = markdown_parts((await read(page, Task.MARKDOWN)).text)
     found = [text for kind, text in parts if kind.startswith("h")]

@@ -1,5 +1,6 @@
 """The Python clients of the chatvlm document. Only addresses and image paths are parameters."""
 
+# ruff: noqa: S113 - the documents' clients name no timeout
 from __future__ import annotations
 
 import concurrent.futures

@@ -25,7 +25,7 @@ Node = Callable[..., str]
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the pages the examples send: image.jpg, image.png, document.jpg, doc1..3.jpg."""
+    """A folder with the pages the examples send: the receipt, and as doc2.jpg the letter."""
     folder = tmp_path_factory.mktemp("images")
     try:
         receipt, letter = page("receipt"), page("letter")
@@ -42,9 +42,10 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def services(images: Path) -> Iterator[Mapping[str, Service]]:
-    """Started in the folder of the images, as dots' `path` needs it."""
+    """dots may read the images by their paths."""
     pytest.importorskip("rapidocr", reason="needs the extra `embedded`")
-    with fleet(engine="embedded", folder=images) as started:
+    folders = {"OCR_FLEET_DOTS_IMAGE_FOLDERS": str(images)}
+    with fleet(engine="embedded", folder=images, settings=folders) as started:
         yield started
 
 
@@ -94,4 +95,3 @@ def node(base: str, images: Path) -> Node:
         return done.stdout
 
     return run
-

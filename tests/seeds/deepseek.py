@@ -6,7 +6,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import aiohttp
 
@@ -20,7 +20,7 @@ class Client:
     def __init__(self, base: str) -> None:
         self.base = base
 
-    async def __aenter__(self) -> Client:
+    async def __aenter__(self) -> Self:
         self.session = aiohttp.ClientSession()
         return self
 
@@ -48,7 +48,7 @@ class Client:
 
     async def stream(self, path: Path, prompt: str) -> list[str]:
         """What follows `data: ` on each line, stripped, until `[DONE]`."""
-        texts = []
+        texts: list[str] = []
         form = upload(path, prompt)
         async with self.session.post(f"{self.base}/ocr/stream", data=form) as response:
             async for line in response.content:

@@ -1,5 +1,6 @@
 """The Python client of the dots document: a health check, then a page named by its path."""
 
+# ruff: noqa: S113 - the documents' clients name no timeout
 from __future__ import annotations
 
 from pathlib import Path

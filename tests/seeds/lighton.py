@@ -1,6 +1,7 @@
 """The Python clients of the lighton document: each function makes the calls its example makes.
 Only the address and the image path are parameters; nothing is added that the example leaves out."""
 
+# ruff: noqa: S113 - the documents' clients name no timeout
 from __future__ import annotations
 
 import asyncio
@@ -25,7 +26,7 @@ def encoded(path: Path) -> str:
     return base64.b64encode(path.read_bytes()).decode()
 
 
-def messages(image_base64: str) -> list[dict[str, Any]]:
+def messages(image_base64: str) -> Any:
     """Text first, then the image; always labelled JPEG, whatever the bytes are."""
     link = {"url": f"data:image/jpeg;base64,{image_base64}"}
     content = [{"type": "text", "text": PROMPT}, {"type": "image_url", "image_url": link}]
@@ -118,10 +119,11 @@ async def one(session: aiohttp.ClientSession, base: str, path: Path) -> str:
 def with_openai_stream(base: str, path: Path) -> tuple[str, int]:
     """Not in the document, but it promises compatibility: the text and the tokens reported."""
     client = OpenAI(base_url=f"{base}/v1", api_key="none")
-    pieces, tokens = [], 0
+    pieces: list[str] = []
+    tokens = 0
     for chunk in client.chat.completions.create(
         model=MODEL,
-        messages=messages(encoded(path)),  # type: ignore[arg-type]  # plain dicts, as clients write them
+        messages=messages(encoded(path)),
         stream=True,
         stream_options={"include_usage": True},
     ):

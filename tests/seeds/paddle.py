@@ -1,6 +1,7 @@
 """The Python clients of the paddle document, and two it promises compatibility with: LangChain and
 the `VLLMRemoteEngine` adapter. Only the address and the image path are parameters."""
 
+# ruff: noqa: S113 - the documents' clients name no timeout
 from __future__ import annotations
 
 import base64
@@ -20,7 +21,7 @@ def link(path: Path) -> str:
     return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
-def content(text: str, path: Path) -> list[dict[str, Any]]:
+def content(text: str, path: Path) -> Any:
     return [
         {"type": "text", "text": text},
         {"type": "image_url", "image_url": {"url": link(path)}},
@@ -44,7 +45,7 @@ def with_openai(base: str, path: Path) -> str:
     client = OpenAI(base_url=f"{base}/v1", api_key="not-used")
     response = client.chat.completions.create(
         model=MODEL,
-        messages=[{"role": "user", "content": content("Extract text as markdown", path)}],  # type: ignore[list-item, misc]  # plain dicts, as the example writes them
+        messages=[{"role": "user", "content": content("Extract text as markdown", path)}],
         max_tokens=2048,
     )
     return response.choices[0].message.content or ""
@@ -55,10 +56,10 @@ def with_langchain(base: str, path: Path) -> tuple[str, int]:
     model = ChatOpenAI(
         model=MODEL,
         base_url=f"{base}/v1",
-        api_key="not-used",  # type: ignore[arg-type]  # it takes a plain string as well
-        max_tokens=2048,  # type: ignore[call-arg]  # the alias its documentation uses
+        api_key="not-used",
+        max_tokens=2048,
     )
-    answer = model.invoke([HumanMessage(content=content("Extract text as markdown", path))])  # type: ignore[arg-type]  # a list of dicts is what it documents
+    answer = model.invoke([HumanMessage(content=content("Extract text as markdown", path))])
     usage = answer.usage_metadata
     return str(answer.content), usage["output_tokens"] if usage else 0
 

@@ -1,5 +1,6 @@
 """The clients of the chatvlm document, run against the service with the real engine."""
 
+# ruff: noqa: S113 - the documents' clients name no timeout
 from __future__ import annotations
 
 import json

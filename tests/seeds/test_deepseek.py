@@ -1,5 +1,6 @@
 """The clients of the deepseek document, run against the service with the real engine."""
 
+# ruff: noqa: S113 - the documents' clients name no timeout
 from __future__ import annotations
 
 import json
@@ -35,7 +36,7 @@ def test_curl_health(shell: Shell) -> None:
 
 @pytest.mark.parametrize("case", ["file_as_written", "stream_as_written"])
 def test_curl_cannot_send_the_prompt_as_written(shell: Shell, case: str) -> None:
-    """Why --form-string drives these two: `-F name=<file` reads a file, and curl stops at exit 26."""
+    """Why --form-string drives these two: `-F name=<file` reads a file; curl exits with 26."""
     done = shell(case)
     assert (done.returncode, done.stdout) == (26, "")
 
@@ -43,7 +44,9 @@ def test_curl_cannot_send_the_prompt_as_written(shell: Shell, case: str) -> None
 def test_curl_file(shell: Shell) -> None:
     answer = json.loads(shell("file", "document.jpg").stdout)
     says_receipt_in(answer)
-    assert "<|ref|>" not in answer["text"], "a literal backslash-n is a newline, so this is free OCR"
+    assert "<|ref|>" not in answer["text"], (
+        "a literal backslash-n is a newline, so this is free OCR"
+    )
 
 
 def test_curl_base64(shell: Shell) -> None:
@@ -65,7 +68,7 @@ def test_fetch_file_under_node(node: Node) -> None:
 
 def test_fetch_stream_under_node(node: Node) -> None:
     """It sends no prompt, so the default asks for Markdown with boxes."""
-    text = (node("deepseek.mjs", "stream", image="document.jpg"))
+    text = node("deepseek.mjs", "stream", image="document.jpg")
     assert TAG.search(text), text
     says_receipt(TAG.sub("", text))
 

@@ -17,7 +17,9 @@ pytestmark = pytest.mark.timeout(120)
 def says_receipt_in_layout(response: str) -> None:
     """The answer is a JSON array of boxes, categories and texts that hold the receipt."""
     blocks = json.loads(response)
-    assert all({"bbox", "category"} <= set(block) <= {"bbox", "category", "text"} for block in blocks)
+    assert all(
+        {"bbox", "category"} <= set(block) <= {"bbox", "category", "text"} for block in blocks
+    )
     text = "\n".join(block.get("text", "") for block in blocks)
     says_receipt(text)
 

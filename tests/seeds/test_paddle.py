@@ -1,6 +1,7 @@
 """The clients of the paddle document, LangChain and the remote-engine adapter, run against the
 service with the real engine."""
 
+# ruff: noqa: S113 - the documents' clients name no timeout
 from __future__ import annotations
 
 import json
@@ -50,9 +51,7 @@ def test_requests(base: str, images: Path) -> None:
 
 
 def test_receipt_as_json(base: str, images: Path) -> None:
-    text = paddle.with_requests(
-        base, images / "image.png", "Extract receipt information as JSON"
-    )
+    text = paddle.with_requests(base, images / "image.png", "Extract receipt information as JSON")
     assert json.loads(text) == page("receipt").fields
 
 
