@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-
 from services.chatvlm.api import DOCUMENT
 from services.chatvlm.model import RECIPES, task_for
 from services.chatvlm.models import Models
