@@ -76,10 +76,10 @@ def operation(
     if body is not None:
         content = {media_type: {"schema": schema} for media_type, schema in body.items()}
         made["requestBody"] = {"required": body_required, "content": content}
-    for status, content in answers.items():
+    for status, kinds in answers.items():
         made["responses"][str(status)] = {
             "description": DESCRIPTIONS.get(status, "Answer"),
-            "content": {media_type: {"schema": schema} for media_type, schema in content.items()},
+            "content": {media_type: {"schema": schema} for media_type, schema in kinds.items()},
         }
     return made
 

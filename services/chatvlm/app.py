@@ -17,7 +17,7 @@ from shared.one_model import page_source
 from shared.service import Reader, new_stamp
 from shared.settings import Settings
 from shared.telemetry import Metrics
-from shared.wire import chatvlm
+from shared.wire import chatvlm, chatvlm_batch
 from shared.wire.answers import Outcome
 
 LIMITS = Limits(slots=1, timeout_s=300.0, temperature=0.7, temperature_max=1.0, max_tokens=512)
@@ -64,8 +64,8 @@ class Service:
         return await self._one(exchange, chatvlm.read_chat(exchange.incoming, self.limits))
 
     async def batch(self, exchange: Exchange) -> Answer:
-        calls = chatvlm.read_batch(exchange.incoming, self.limits)
-        return chatvlm.write_batch(await exchange.until_hangup(self._all(exchange, calls)))
+        calls = chatvlm_batch.read_batch(exchange.incoming, self.limits)
+        return chatvlm_batch.write_batch(await exchange.until_hangup(self._all(exchange, calls)))
 
     async def _one(self, exchange: Exchange, call: chatvlm.Call) -> Answer:
         async with self.models.lane(call.model) as lane:
