@@ -276,14 +276,19 @@ def shaped(service: str, body: Any, status: int) -> bool:
 
 
 def run(engine: str, names: Sequence[str] = SERVICES) -> tuple[Table, list[str]]:
-    """The table, and what is not as documented."""
+    """The table, and what is not as documented. Only an engine that looks at pixels can find that
+    some are missing, so the fake one is not asked."""
     found: dict[str, dict[str, Seen]] = {}
     with fleet(names, engine=engine) as services:
         for name, service in services.items():
             with httpx.Client(
                 base_url=service.url, timeout=ANSWER_S_MAX, trust_env=False
             ) as client:
-                found[name] = {bad.what: see(client, name, bad) for bad in BAD[name](name)}
+                found[name] = {
+                    bad.what: see(client, name, bad)
+                    for bad in BAD[name](name)
+                    if engine != "fake" or "truncated" not in bad.what
+                }
     failures = [
         f"{name}, {what}: {seen.why}"
         for name, each in found.items()

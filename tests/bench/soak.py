@@ -142,7 +142,11 @@ class Probed(msgspec.Struct, frozen=True):
     failures: list[str]
 
     def share(self, percent: int) -> float:
-        return statistics.quantiles(self.ms, n=100)[percent - 1] if len(self.ms) > 1 else 0.0
+        return (
+            statistics.quantiles(self.ms, n=100, method="inclusive")[percent - 1]
+            if len(self.ms) > 1
+            else 0.0
+        )
 
 
 @contextmanager
