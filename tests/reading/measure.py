@@ -14,15 +14,15 @@ from shared.ocr import Box
 
 Rows = tuple[tuple[str, ...], ...]
 
-HAN = "\u3000-\u303f\u4e00-\u9fff\uff00-\uffef"
+HAN = "\u3000-\u30ff\u4e00-\u9fff\uff00-\uffef"
 BETWEEN_HAN = re.compile(f"(?<=[{HAN}])\\s+(?=[{HAN}])")
-"""Chinese breaks a line anywhere and without a space, so a break there is no character."""
+"""Chinese and Japanese break a line anywhere and without a space, so a break there is no character."""
 
 _MARKDOWN = MarkdownIt("commonmark").enable("table")
 
 
 def flat(text: str) -> str:
-    """One line: runs of white space are one space, and none stands between Chinese characters."""
+    """One line: runs of white space are one space, and none stands between Han and kana."""
     return BETWEEN_HAN.sub("", " ".join(text.split()))
 
 
