@@ -16,7 +16,7 @@ Rows = tuple[tuple[str, ...], ...]
 
 HAN = "\u3000-\u30ff\u4e00-\u9fff\uff00-\uffef"
 BETWEEN_HAN = re.compile(f"(?<=[{HAN}])\\s+(?=[{HAN}])")
-"""Chinese and Japanese break a line anywhere and without a space, so a break there is no character."""
+"""Chinese and Japanese break a line anywhere and without a space: a break is no character."""
 
 _MARKDOWN = MarkdownIt("commonmark").enable("table")
 
