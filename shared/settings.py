@@ -25,7 +25,6 @@ from typing import Annotated, Any, Final, get_type_hints
 import msgspec
 from msgspec import Meta
 
-from shared.engine.fake import FakeScript
 from shared.limits import DAY_S, Limits
 from shared.values import Secret, ValueRefused, decode
 

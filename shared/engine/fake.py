@@ -9,34 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 
-import msgspec
-
 from shared.engine.protocol import EngineState, Recipe
 from shared.errors import EngineFailed
-from shared.ocr import Block, BytesPage, Delta, Done, Request, Size, Stop, Text, Usage
+from shared.ocr import BytesPage, Delta, Done, Request, Stop, Text, Usage
+from shared.script import FakeScript
 from shared.tokens import count_tokens
-
-
-class FakeScript(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the fake engine does with every request."""
-
-    text: str | None = None
-    """The answer; `None` says which task and pages came in."""
-    pieces: int = 4
-    """In how many deltas the answer comes."""
-    first_delay_s: float = 0.0
-    delay_s: float = 0.0
-    """Before the first delta, and before each further one."""
-    load_s: float = 0.0
-    fail_load: str = ""
-    """A reason makes loading fail with it."""
-    fail_after: int | None = None
-    """Fail after that many deltas."""
-    hang_after: int | None = None
-    """Say nothing more after that many deltas."""
-    blocks: tuple[Block, ...] = ()
-    notes: tuple[str, ...] = ()
-    size: Size = (200, 100)
 
 
 class FakeEngine:
@@ -93,7 +70,8 @@ async def _stumble(script: FakeScript, number: int) -> None:
 
 def _pieces(script: FakeScript, request: Request) -> tuple[list[str], Stop]:
     """The answer cut at spaces into about `script.pieces` parts, and at the request's bound."""
-    words = (script.text if script.text is not None else _echo(request)).split(" ")
+    told = _tell(request) if script.tell else _echo(request)
+    words = (told if script.text is None else script.text).split(" ")
     most = request.sampling.max_tokens
     stop = Stop.STOP
     if most is not None and 0 <= most < len(words):
@@ -108,3 +86,9 @@ def _echo(request: Request) -> str:
         f"{len(page.data)} bytes" for page in request.pages if isinstance(page, BytesPage)
     )
     return f"task {request.task}, pages: {sizes or 'none'}, prompt: {request.prompt}".strip()
+
+
+def _tell(request: Request) -> str:
+    told = msgspec.to_builtins(msgspec.structs.replace(request, pages=()))
+    told["pages"] = [len(page.data) for page in request.pages if isinstance(page, BytesPage)]
+    return msgspec.json.encode(told).decode()
