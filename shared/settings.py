@@ -26,6 +26,7 @@ import msgspec
 from msgspec import Meta
 
 from shared.limits import DAY_S, Limits
+from shared.script import FakeScript
 from shared.values import Secret, ValueRefused, decode
 
 PREFIX: Final = "OCR_FLEET_"

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 
+import msgspec
+
 from shared.engine.protocol import EngineState, Recipe
 from shared.errors import EngineFailed
 from shared.ocr import BytesPage, Delta, Done, Request, Stop, Text, Usage
