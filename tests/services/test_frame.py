@@ -4,9 +4,7 @@ draining, request ids, the fleet's own answers."""
 from __future__ import annotations
 
 import asyncio
-import base64
 import gzip
-import io
 import json
 import signal
 import time
@@ -14,30 +12,17 @@ import time
 import aiohttp
 import httpx
 import pytest
-from PIL import Image
 
 from tests.running import started
+from tests.samples import DOTS, PAGE, ask, chat, png
 from tests.serving import served
 
 SOON_S = 5.0
 """A bound for what happens at once; only a broken service comes near it."""
 
 
-def png(width: int = 40, height: int = 20) -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", (width, height), "white").save(file, "PNG")
-    return file.getvalue()
-
-
-PAGE = base64.b64encode(png()).decode()
-DOTS = {"image": PAGE, "image_format": "base64", "prompt_type": "prompt_ocr"}
 SLOW = '{"text": "one two three four", "first_delay_s": 30}'
 ENDLESS = '{"text": "one two three four", "pieces": 4, "hang_after": 2}'
-
-
-def chat(**more: object) -> dict[str, object]:
-    image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PAGE}"}}
-    return {"model": "m", "messages": [{"role": "user", "content": [image]}], **more}
 
 
 async def gauge(base: str, name: str) -> float:
@@ -130,19 +115,6 @@ async def test_a_stream_that_falls_silent_ends_with_an_error():
         "error": "The request took longer than 0.2 seconds",
         "done": True,
     }
-
-
-def ask(base: str, service: str, headers: dict[str, str] | None = None) -> httpx.Response:
-    """The plainest request a service's document has."""
-    match service:
-        case "lighton" | "paddle":
-            return httpx.post(f"{base}/v1/chat/completions", json=chat(), headers=headers)
-        case "dots":
-            return httpx.post(f"{base}/ocr", json=DOTS, headers=headers)
-        case "deepseek":
-            return httpx.post(f"{base}/ocr", json={"image_base64": PAGE}, headers=headers)
-        case _:
-            return httpx.post(f"{base}/ocr", files={"file": ("a.png", png())}, headers=headers)
 
 
 async def test_a_full_queue_is_503_with_retry_after_and_an_invalid_request_still_400():
