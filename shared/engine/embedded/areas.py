@@ -287,11 +287,15 @@ def _with_head(
     for row in reversed(above):
         head = union(segment.box for segment in row)
         near = box[1] - head[3] < em and head[0] >= box[0] - em and head[2] <= box[2] + em
-        lined = any(
-            head[3] - em / 2 < y < box[1] + em and overlap(x1, x2, head[0], head[2]) > 0
+        lines = [
+            overlap(x1, x2, box[0], box[2])
             for x1, y, x2 in rulings.horizontal
-        )
-        if not (near and (lined or len(row) > 1) and width(head) < 0.7 * width(box)):
+            if head[3] - em / 2 < y < box[1] + em and overlap(x1, x2, head[0], head[2]) > 0
+        ]
+        # A line from edge to edge is the table's upper border: what is above is not in it.
+        closed = any(length > 0.9 * width(box) for length in lines)
+        telling = bool(lines) or len(row) > 1
+        if closed or not (near and telling and width(head) < 0.7 * width(box)):
             break
         box = union([box, head])
     return box

@@ -309,7 +309,14 @@ async def _blocks(
     lines: list[Line] = []
     async with aclosing(_lines(crew, _wanted(request.task, plans), reader)) as read:
         async for plan, of_block in read:
-            made = await crew.do(make_block, plan, of_block, found.rulings, tables=recipe.tables)
+            made = await crew.do(
+                make_block,
+                plan,
+                of_block,
+                found.rulings,
+                tables=answer.tables,
+                plain=answer.plain,
+            )
             block = msgspec.structs.replace(made, box=place(sheet, made.box))
             blocks.append(block)
             lines.extend(of_block)

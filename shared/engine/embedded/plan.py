@@ -81,6 +81,8 @@ class Plan(msgspec.Struct, frozen=True):
     """In reading order. Some are cut at a ruling: their quads are new, and so are their indexes."""
     loose: bool = False
     """A table only by the alignment of its lines; `make_block` looks at their text."""
+    sure: bool = False
+    """The layout model, too, calls it a page header or footer."""
 
 
 def plan_page(
@@ -333,9 +335,14 @@ def _margins(plans: Sequence[Plan], size: Size, em: float) -> list[Plan]:
             else plan
             for plan in plans
         ]
-    heads = [msgspec.structs.replace(plan, category=Category.PAGE_HEADER) for plan in tops]
-    feet = [msgspec.structs.replace(plan, category=Category.PAGE_FOOTER) for plan in bottoms]
+    heads = [_as_margin(plan, Category.PAGE_HEADER) for plan in tops]
+    feet = [_as_margin(plan, Category.PAGE_FOOTER) for plan in bottoms]
     return heads + body + feet
+
+
+def _as_margin(plan: Plan, category: Category) -> Plan:
+    sure = plan.category is category
+    return msgspec.structs.replace(plan, category=category, sure=sure)
 
 
 def _is_margin(plan: Plan, plans: Sequence[Plan], size: Size, em: float, *, top: bool) -> bool:

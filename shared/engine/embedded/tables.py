@@ -368,17 +368,23 @@ def _widen_heads(grid: list[list[Place]], columns: Sequence[Column], frame: Fram
         below = grid[at + 1]
         if len(row) >= len(below) or at > HEAD_ROWS_MAX:
             break
-        taken = {place.column for place in row}
-        for place in row:
-            place.column, place.columns = _head_reach(place, taken, columns, frame)
+        middles = [centre_x(union(foot(line.span) for line in place.lines)) for place in row]
+        near = [_nearest((low + high) / 2, middles) for low, high in columns]
+        for index, place in enumerate(row):
+            own = {column for column, head in enumerate(near) if head == index}
+            place.column, place.columns = _head_reach(place, own, columns, frame)
 
 
 HEAD_ROWS_MAX: Final = 3
 """Heads are looked for in the first rows only."""
 
 
+def _nearest(place: float, others: Sequence[float]) -> int:
+    return min(range(len(others)), key=lambda at: abs(others[at] - place))
+
+
 def _head_reach(
-    place: Place, taken: set[int], columns: Sequence[Column], frame: Frame
+    place: Place, own: set[int], columns: Sequence[Column], frame: Frame
 ) -> tuple[int, int]:
     box = union(foot(line.span) for line in place.lines)
     line = frame.underlined(box)
@@ -392,10 +398,11 @@ def _head_reach(
         if under and under[0] <= first and under[-1] >= last:
             return under[0], len(under)
     middle = centre_x(box)
+    own = own | set(range(first, last + 1))
     best = (first, last)
     for low in range(first, -1, -1):
         for high in range(last, len(columns)):
-            others = taken & set(range(low, high + 1)) - {place.column}
+            others = set(range(low, high + 1)) - own
             centre = (columns[low][0] + columns[high][1]) / 2
             even = width((columns[low][0], 0, columns[high][1], 0)) / (high - low + 1)
             if not others and abs(centre - middle) <= 0.2 * even and high - low > best[1] - best[0]:
