@@ -71,7 +71,7 @@ def _step_back() -> None:
 
 def _find_trim() -> Callable[[int], int] | None:
     try:
-        return ctypes.CDLL(None).malloc_trim  # type: ignore[no-any-return]
+        return ctypes.CDLL(None).malloc_trim
     except (AttributeError, OSError):
         return None  # not glibc
 

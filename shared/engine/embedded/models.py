@@ -13,6 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
+import cv2
 import msgspec
 import numpy as np
 import onnxruntime
@@ -32,6 +33,7 @@ from rapidocr.utils.process_img import (
     resize_image_within_bounds,
 )
 
+from shared.engine.embedded.ink import inked_box
 from shared.engine.embedded.lines import Quad, Region
 
 Pixels = NDArray[np.uint8]
@@ -47,13 +49,24 @@ WIDTH_STEP_PX: Final = 8
 WIDTH_MIN_PX: Final = 48
 """Narrower crops come back with lower scores."""
 
+WIDTH_USUAL_PX: Final = 320
+"""What RapidOCR pads to at least: lone signs (a `#`) are surer with that much white beside them."""
+
+RETRY_SCORE: Final = 0.9
+"""A narrow line read worse than this is read once more at the usual width."""
+
 DETECT_SIDE_MIN_PX: Final = 736
 """Smaller pages are enlarged for detection (RapidOCR's own number)."""
 
 DETECT_SIDE_MAX_PX: Final = 2000
 """Larger pages are reduced for detection (RapidOCR's own number)."""
 
-DETECT_SIDE_LOW_PX: Final = 30
+LOW_PX: Final = 30
+STRIP_RATIO: Final = 8
+"""Lower pages, and pages so much wider than high, are framed (RapidOCR's own numbers)."""
+
+INK_MARGIN_PX: Final = 32
+"""Paper kept around the printed part, so that no letter stands at the detector's edge."""
 
 LATE_LOGGERS: Final = (
     "rapid_layout.inference_engine.onnxruntime.main",
@@ -90,7 +103,7 @@ class Models:
         self._classifier: Any = TextClassifier(_with_session(config.Cls, classifier))
         self._layout = _open_layout()
         self._orientation = _open_orientation()
-        self._config = config
+        self._prepare = DetPreProcess(1, "min", self._detector.mean, self._detector.std)
         _silence_libraries()
 
     def detect(self, page: Pixels, *, alone: bool) -> list[Quad]:
@@ -98,35 +111,50 @@ class Models:
         height, width = page.shape[:2]
         if min(height, width) < 2:
             return []
-        image, ratio_h, ratio_w = resize_image_within_bounds(
-            page, DETECT_SIDE_LOW_PX, DETECT_SIDE_MAX_PX
-        )
-        record = {"preprocess": {"ratio_h": ratio_h, "ratio_w": ratio_w}}
-        options = self._config.Global
-        image, record = apply_vertical_padding(
-            image, record, options.width_height_ratio, options.min_height
-        )
+        if height <= LOW_PX or width > STRIP_RATIO * height:
+            return self._detect_strip(page, alone=alone)
+        scale = detection_scale(width, height)
+        left, top, right, bottom = inked_box(page)
+        margin = math.ceil(INK_MARGIN_PX / scale)
+        left, top = max(0, left - margin), max(0, top - margin)
+        view = page[top : bottom + margin, left : right + margin]
+        image = _scaled(view, scale)
         boxes = self._boxes(image, alone=alone)
-        if boxes is None:
-            return []
-        placed = map_boxes_to_original(boxes.astype(np.float64), record, height, width)
-        return [tuple((float(x), float(y)) for x, y in box) for box in placed]  # type: ignore[misc]
+        ratio = (view.shape[1] / image.shape[1], view.shape[0] / image.shape[0])
+        return _quads(boxes * ratio + (left, top))
 
-    def _boxes(self, image: Pixels, *, alone: bool) -> NDArray[Any] | None:
+    def _detect_strip(self, page: Pixels, *, alone: bool) -> list[Quad]:
+        """A low strip is framed as RapidOCR does it, lest its only line touches all edges."""
+        height, width = page.shape[:2]
+        image, ratio_h, ratio_w = resize_image_within_bounds(page, LOW_PX, DETECT_SIDE_MAX_PX)
+        record = {"preprocess": {"ratio_h": ratio_h, "ratio_w": ratio_w}}
+        image, record = apply_vertical_padding(image, record, STRIP_RATIO, LOW_PX)
+        image_scaled = _scaled(image, detection_scale(image.shape[1], image.shape[0]))
+        boxes = self._boxes(image_scaled, alone=alone)
+        ratio = (image.shape[1] / image_scaled.shape[1], image.shape[0] / image_scaled.shape[0])
+        return _quads(map_boxes_to_original(boxes * ratio, record, height, width))
+
+    def _boxes(self, image: Pixels, *, alone: bool) -> NDArray[np.float64]:
         detector = self._detector
-        prepare = DetPreProcess(DETECT_SIDE_MIN_PX, "min", detector.mean, detector.std)
-        tensor = prepare(image)
-        if tensor is None:
-            return None
+        tensor = self._prepare(image)
         session = self._wide_session if alone and self._wide_session else detector.session.session
-        found = _run(session, tensor)[0]
-        boxes, _ = detector.postprocess_op(found, image.shape[:2])
-        return detector.sorted_boxes(boxes) if len(boxes) else None
+        boxes, _ = detector.postprocess_op(_run(session, tensor)[0], image.shape[:2])
+        if not len(boxes):
+            return np.zeros((0, 4, 2))
+        placed: NDArray[np.float64] = detector.sorted_boxes(boxes).astype(np.float64)
+        return placed
 
     def recognise(self, crop: Pixels) -> Reading:
         """The text of one line, lying as it is read."""
-        recogniser = self._recogniser
         width = recogniser_width(crop.shape[1], crop.shape[0])
+        first = self._recognise(crop, width)
+        if first.score >= RETRY_SCORE or width >= WIDTH_USUAL_PX:
+            return first
+        second = self._recognise(crop, WIDTH_USUAL_PX)
+        return second if second.score > first.score else first
+
+    def _recognise(self, crop: Pixels, width: int) -> Reading:
+        recogniser = self._recogniser
         tensor = recogniser.resize_norm_img(crop, width / RECOGNISER_HEIGHT_PX)[np.newaxis]
         found = _run(recogniser.session.session, tensor)[0]
         [(text, score)], _ = recogniser.postprocess_op(found, False)
@@ -161,10 +189,34 @@ class Models:
         }
 
 
+def detection_scale(width: int, height: int) -> float:
+    """How much a page is enlarged (or reduced) for detection.
+
+    RapidOCR enlarges a strip of one line to 736 px of height, and then looks at ten million
+    pixels; its words fall apart at that size, too. So the longer side bounds the scale first.
+    """
+    longer, shorter = max(width, height), min(width, height)
+    scale = min(1.0, DETECT_SIDE_MAX_PX / longer)
+    if shorter * scale >= DETECT_SIDE_MIN_PX:
+        return scale
+    return max(scale, min(DETECT_SIDE_MIN_PX / shorter, DETECT_SIDE_MAX_PX / longer))
+
+
 def recogniser_width(width: float, height: float) -> int:
     """The width at which a line of that size goes through the recogniser."""
     scaled = math.ceil(RECOGNISER_HEIGHT_PX * width / max(height, 1.0))
     return max(WIDTH_MIN_PX, math.ceil(scaled / WIDTH_STEP_PX) * WIDTH_STEP_PX)
+
+
+def _scaled(image: Pixels, scale: float) -> Pixels:
+    """The image at that scale, its sides a multiple of what the detector divides by."""
+    width, height = (max(32, round(side * scale / 32) * 32) for side in image.shape[1::-1])
+    scaled: Pixels = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    return scaled
+
+
+def _quads(boxes: NDArray[Any]) -> list[Quad]:
+    return [tuple((float(x), float(y)) for x, y in box) for box in boxes]  # type: ignore[misc]
 
 
 def _run(session: Any, tensor: NDArray[np.float32]) -> Any:

@@ -6,7 +6,7 @@ Pure decisions over texts and codes; reading is `tesseract`'s and `models`' busi
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 import pycountry
 import regex
@@ -76,7 +76,7 @@ def language_of(hint: str | None) -> str | None:
     return None
 
 
-def _by_name(name: str) -> pycountry.db.Country | None:
+def _by_name(name: str) -> Any:
     for text in (name, f"Modern {name} (1453-)"):
         try:
             return pycountry.languages.lookup(text)

@@ -1,4 +1,4 @@
-"""Tesseract, for the scripts that PP-OCRv6 does not know: which language data is there, and reading.
+"""Tesseract, for the scripts that PP-OCRv6 does not know: finding its language data, and reading.
 
 It decides nothing about which lines need it. A Tesseract API serves one thread at a time, so each
 language keeps as many as threads have asked for at once.

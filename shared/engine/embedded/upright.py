@@ -9,23 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-import cv2
 import msgspec
 import numpy as np
 import regex
 
+from shared.engine.embedded.ink import inked_box
 from shared.engine.embedded.lines import Span
 from shared.engine.embedded.models import Models, Pixels, Reading
 from shared.engine.embedded.sheet import Sheet, crop, sides
 
 SURE: Final = 0.7
 """The model says 0.25 to 0.3 of each turn when it sees nothing, and 0.85 to 0.94 when it does."""
-
-INK_SIDE_PX: Final = 512
-"""The size at which a page's ink is looked for."""
-
-INK_STEP: Final = 40
-"""How far from the paper's grey ink is, of 255."""
 
 PROBES: Final = 4
 """Lines read to judge the turn; they need not be read again."""
@@ -115,7 +109,7 @@ def quality(
     if not readings:
         return 1.0
     marks = [r.score * fullness(p, r.text) for p, r in zip(crops, readings, strict=True)]
-    return float(np.mean(marks))
+    return sum(marks) / len(marks)
 
 
 def fullness(pixels: Pixels, text: str) -> float:
@@ -125,7 +119,7 @@ def fullness(pixels: Pixels, text: str) -> float:
     and half of the width left for the white around and between them.
     """
     height, width = pixels.shape[:2]
-    least = max(1.0, 0.4 * width / max(height, 1))
+    least: float = max(1.0, 0.4 * width / max(height, 1))
     return min(1.0, len("".join(text.split())) / least)
 
 
@@ -160,14 +154,5 @@ def _spanned(sheet: Sheet, spans: Sequence[Span]) -> Pixels:
 
 def _inked(pixels: Pixels) -> Pixels:
     """The part of the page that is not paper."""
-    height, width = pixels.shape[:2]
-    shrink = max(1.0, max(height, width) / INK_SIDE_PX)
-    size = (max(1, round(width / shrink)), max(1, round(height / shrink)))
-    small = cv2.cvtColor(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
-    ink = np.abs(small.astype(np.int16) - int(np.median(small))) > INK_STEP
-    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
-    if len(rows) < 2 or len(columns) < 2:
-        return pixels
-    top, bottom = int(rows[0] * shrink), int((rows[-1] + 1) * shrink)
-    left, right = int(columns[0] * shrink), int((columns[-1] + 1) * shrink)
+    left, top, right, bottom = inked_box(pixels)
     return pixels[top:bottom, left:right]
