@@ -40,7 +40,7 @@ class Screen:
         self._write("\n" + self._table(rows))
         if example:
             self._write(f"\nTry it:\n\n    {self._style(example, bold=True)}\n")
-        self._write(f"\n{summary}; Ctrl-C stops all\n\n")
+        self._write(f"\n{summary}\n\n")
 
     def _table(self, rows: Sequence[Any]) -> str:
         from rich.box import SIMPLE_HEAD  # noqa: PLC0415 - while the services start, not before

@@ -17,6 +17,7 @@ import structlog
 import uvicorn
 
 from deploy.ports import PortTaken, open_listener, reachable
+from shared.errors import OcrError
 from shared.limits import Limits
 from shared.settings import Fleet, SettingError, Settings, environment_name, find_settings
 from shared.telemetry import set_up_logging
@@ -99,6 +100,9 @@ def _build_and_run(
         application = build(settings)
     except SettingError:
         raise
+    except OcrError as error:  # the engine that is asked for cannot be had here
+        log.error("cannot be built", reason=str(error), detail=error.detail or None)  # noqa: TRY400
+        return EXIT_WRONG_SETTING
     except Exception as error:  # the process's outermost edge: one line says what it was
         log.exception("cannot be built", reason=f"{type(error).__name__}: {error}")
         return EXIT_FAILED

@@ -278,7 +278,10 @@ class Supervisor:
         rows = [_row(one) for one in (*self.members, *self.failed)]
         ready = [one for one in self.members if one.state is State.READY]
         seconds = time.monotonic() - self._started
-        self._screen.show(rows, shortest_example(ready), f"{len(ready)} ready in {seconds:.1f} s")
+        summary = f"{len(ready)} of {len(rows)} ready in {seconds:.1f} s"
+        if any(one.state is not State.FAILED for one in self.members):
+            summary += "; Ctrl-C stops all"
+        self._screen.show(rows, shortest_example(ready), summary)
 
 
 def shortest_example(members: Sequence[Member]) -> str:
