@@ -8,7 +8,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, MutableMapping
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -34,9 +42,14 @@ class Streaming(msgspec.Struct, kw_only=True):
     source: AsyncGenerator[Delta, None]
     headers: Mapping[str, str] = {}
     status: int = 200
+    closed: Callable[[], None] = lambda: None
+    """Called once the stream has ended and its generators are closed."""
 
 
 Answer = Reply | Streaming
+
+NOTE_HEADER: Final = "x-ocr-note"
+"""What the operator should know about how the page was read."""
 
 
 class Exchange(msgspec.Struct, kw_only=True):
@@ -113,6 +126,10 @@ class Exchange(msgspec.Struct, kw_only=True):
             await asyncio.gather(task, gone, return_exceptions=True)
 
 
+def note_header(notes: Sequence[str]) -> dict[str, str]:
+    return {NOTE_HEADER: "; ".join(notes)} if notes else {}
+
+
 async def send_reply(reply: Reply, send: Send, headers: Mapping[str, str]) -> None:
     fields = {
         "content-type": reply.media_type,
@@ -130,21 +147,24 @@ async def send_stream(answer: Streaming, send: Send, headers: Mapping[str, str])
     Raises:
         Cancelled: the client takes no more bytes.
     """
-    async with contextlib.aclosing(answer.source), contextlib.aclosing(answer.chunks) as chunks:
-        fields = {
-            "content-type": answer.media_type,
-            "cache-control": "no-cache",
-            "x-accel-buffering": "no",  # nginx and its relatives would hold the pieces back
-            **answer.headers,
-            **headers,
-        }
-        await _start(send, answer.status, fields)
-        async for chunk in chunks:
-            try:
-                async with asyncio.timeout(SEND_S_MAX):
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            except TimeoutError as error:
-                raise Cancelled("the client takes no more bytes") from error
+    try:
+        async with contextlib.aclosing(answer.source), contextlib.aclosing(answer.chunks) as chunks:
+            fields = {
+                "content-type": answer.media_type,
+                "cache-control": "no-cache",
+                "x-accel-buffering": "no",  # nginx and its relatives would hold the pieces back
+                **answer.headers,
+                **headers,
+            }
+            await _start(send, answer.status, fields)
+            async for chunk in chunks:
+                try:
+                    async with asyncio.timeout(SEND_S_MAX):
+                        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                except TimeoutError as error:
+                    raise Cancelled("the client takes no more bytes") from error
+    finally:
+        answer.closed()
     await send({"type": "http.response.body", "body": b""})
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 from uuid import uuid4
@@ -35,11 +35,9 @@ from shared.errors import (
     TimedOut,
     WrongMethod,
 )
-from shared.exchange import Answer, Exchange, Send, Streaming, send_reply, send_stream
+from shared.exchange import Answer, Exchange, Send, Streaming, note_header, send_reply, send_stream
 from shared.http import Reply
 from shared.openapi import docs_routes
-from shared.service import Lane, note_header
-from shared.settings import Settings
 from shared.telemetry import Metrics
 
 log = structlog.get_logger("ocr_fleet.service")
@@ -54,31 +52,36 @@ Handler = Callable[[Exchange], Awaitable[Answer]]
 
 
 class Route(msgspec.Struct, frozen=True):
-    """One path of a service. `bytes_max` bounds its body."""
+    """One path of a service. `bytes_max` bounds its body; errors are worded by `write_error`, or
+    as the service words them everywhere."""
 
     method: str
     path: str
     handler: Handler
     bytes_max: int = 1024 * 1024
+    write_error: Callable[[OcrError], Reply] | None = None
 
 
 class Frame(msgspec.Struct, kw_only=True):
-    """What the frame needs of a service."""
+    """What the frame needs of a service, or of the router."""
 
-    settings: Settings
     routes: Sequence[Route]
-    lanes: Callable[[], Sequence[Lane]]
-    """The lanes now: their slots are counted in /metrics and closed at shutdown."""
     open: Callable[[], Awaitable[None]]
     """Load what must be there before the service is ready."""
     close: Callable[[], Awaitable[None]]
+    shut: Callable[[], None]
+    """Refuse new and waiting work; what runs may finish."""
+    load: Callable[[], tuple[int, int]]
+    """Requests waiting and at work now."""
     ready: Callable[[], str]
     """Empty when the service can serve, else why not."""
-    engine_name: Callable[[], str]
+    headers: Callable[[], Mapping[str, str]]
+    """What every answer carries besides its request id."""
     write_error: Callable[[OcrError], Reply]
     document: dict[str, Any]
     """The OpenAPI document."""
     metrics: Metrics
+    cors_origins: Sequence[str] = ("*",)
     resources: Sequence[Any] = ()
     """Async context managers held open while the service lives."""
 
@@ -100,10 +103,12 @@ class ServiceApp:
             Route("GET", "/metrics", self._metrics),
             *(Route("GET", path, handler) for path, handler in docs_routes(frame.document)),
         ]
+        endpoints = [_Endpoint(self, one) for one in (*frame.routes, *own)]
+        self.direct = {(one.route.method, one.route.path): one for one in endpoints}
         self.app = Litestar(
-            [self._handler(one) for one in (*frame.routes, *own)],
+            [_routed(one) for one in endpoints],
             cors_config=CORSConfig(
-                allow_origins=list(frame.settings.cors_origins),
+                allow_origins=list(frame.cors_origins),
                 expose_headers=["x-request-id", "x-ocr-engine", "x-ocr-note", "retry-after"],
             ),
             exception_handlers={Exception: self._unrouted},
@@ -113,29 +118,26 @@ class ServiceApp:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] == "HEAD":
-            scope = {**scope, "method": "GET"}  # the server leaves the body out by itself
+        if scope["type"] == "http":
+            if scope["method"] == "HEAD":
+                scope = {**scope, "method": "GET"}  # the server leaves the body out by itself
+            # A known path from a client that is no browser needs nothing of what Litestar adds.
+            endpoint = self.direct.get((scope["method"], scope["path"]))
+            if endpoint is not None and not _has_origin(scope):
+                await endpoint(scope, receive, send)
+                return
         await self.app(scope, receive, send)  # type: ignore[arg-type]
 
     def shut(self) -> None:
         """Refuse new and waiting work; what runs may finish."""
         self.door_open = False
-        for lane in self.frame.lanes():
-            lane.admission.close()
+        self.frame.shut()
 
     # ---- one request
 
-    def _handler(self, one: Route) -> HTTPRouteHandler:
-        async def enter(request: Connection[Any, Any, Any]) -> ASGIApp:  # noqa: ARG001 - Litestar's
-            return _Endpoint(self, one)  # type: ignore[return-value]
-
-        enter.__annotations__ = {"request": Connection, "return": ASGIApp}
-        made = route(one.path, http_method=[one.method], status_code=200, name=f"{one}")  # type: ignore[list-item]
-        return made(enter)
-
     def headers(self, request_id: str) -> dict[str, str]:
         """What every answer of the service carries."""
-        return {"x-request-id": request_id, "x-ocr-engine": self.frame.engine_name()}
+        return {"x-request-id": request_id, **self.frame.headers()}
 
     def _unrouted(self, request: Connection[Any, Any, Any], error: Exception) -> Response[bytes]:
         """Answers what never reached an endpoint: no such path, not with this method."""
@@ -183,7 +185,7 @@ class ServiceApp:
             log.error("engine_failed_to_open", reason=str(error), detail=error.detail)  # noqa: TRY400
             signal.raise_signal(signal.SIGTERM)
         else:
-            log.info("ready", engine=self.frame.engine_name())
+            log.info("ready", **self.frame.headers())
 
     # ---- routes every service has
 
@@ -198,12 +200,9 @@ class ServiceApp:
         )
 
     async def _metrics(self, _: Exchange) -> Reply:
-        lanes = self.frame.lanes()
         metrics = self.frame.metrics
-        metrics.set_load(
-            waiting=sum(lane.admission.waiting for lane in lanes),
-            in_flight=sum(lane.admission.in_flight for lane in lanes),
-        )
+        waiting, in_flight = self.frame.load()
+        metrics.set_load(waiting=waiting, in_flight=in_flight)
         return Reply(media_type=metrics.media_type, body=metrics.exposition())
 
 
@@ -213,6 +212,7 @@ class _Endpoint:
     def __init__(self, service: ServiceApp, one: Route) -> None:
         self.service = service
         self.route = one
+        self.write_error = one.write_error or service.frame.write_error
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(request_id=request_id_of(scope), receive=receive)
@@ -242,11 +242,11 @@ class _Endpoint:
             raise
         except OcrError as error:
             exchange.failed(error, error.detail)
-            return self.service.frame.write_error(error)
+            return self.write_error(error)
         except Exception as error:  # the outermost edge: whatever it was, in the service's shape
             log.exception("request_failed", request_id=exchange.request_id)
             exchange.failed(error)
-            return self.service.frame.write_error(EngineFailed("Internal server error"))
+            return self.write_error(EngineFailed("Internal server error"))
 
     def _account(self, exchange: Exchange, scope: Scope, answer: Answer | None) -> None:
         """The canonical log line and the metrics; probes are not worth either."""
@@ -279,6 +279,22 @@ class _Endpoint:
             first_delta_ms=None if first_s is None else round(first_s * 1000, 1),
             total_ms=round(exchange.seconds() * 1000, 1),
         )
+
+
+def _routed(endpoint: _Endpoint) -> HTTPRouteHandler:
+    """The endpoint as a Litestar handler."""
+
+    async def enter(request: Connection[Any, Any, Any]) -> ASGIApp:  # noqa: ARG001 - Litestar's
+        return endpoint  # type: ignore[return-value]
+
+    enter.__annotations__ = {"request": Connection, "return": ASGIApp}
+    one = endpoint.route
+    made = route(one.path, http_method=[one.method], status_code=200, name=f"{one}")  # type: ignore[list-item]
+    return made(enter)
+
+
+def _has_origin(scope: Scope) -> bool:
+    return any(name == b"origin" for name, _ in scope["headers"])
 
 
 def _outcome(kind: str) -> str:

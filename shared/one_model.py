@@ -57,16 +57,17 @@ class OneModel:
         write_error: Callable[[OcrError], Reply],
         document: dict[str, Any],
     ) -> ServiceApp:
-        engine = self.lane.engine
+        engine, admission = self.lane.engine, self.lane.admission
         return ServiceApp(
             Frame(
-                settings=self.settings,
                 routes=routes,
-                lanes=lambda: (self.lane,),
+                shut=admission.close,
+                load=lambda: (admission.waiting, admission.in_flight),
+                cors_origins=self.settings.cors_origins,
                 open=engine.open,
                 close=engine.close,
                 ready=lambda: "" if self.state.ready else self.state.why or "loading",
-                engine_name=lambda: engine.name,
+                headers=lambda: {"x-ocr-engine": engine.name},
                 write_error=write_error,
                 document=document,
                 metrics=Metrics(self.settings.service),

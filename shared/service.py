@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from datetime import datetime
 from typing import ClassVar, Protocol
@@ -18,7 +18,7 @@ import structlog
 from shared.admission import Admission
 from shared.engine.protocol import Engine
 from shared.errors import EngineFailed, ModelNotLoaded, OcrError, TimedOut
-from shared.exchange import Answer, Exchange, Streaming
+from shared.exchange import Answer, Exchange, Streaming, note_header
 from shared.http import Reply
 from shared.limits import Limits
 from shared.ocr import Delta, Done, Request, Result, fold
@@ -27,11 +27,6 @@ from shared.wire import fleet
 from shared.wire.answers import Stamp
 
 log = structlog.get_logger("ocr_fleet.service")
-
-FLEET_HEADER = "x-ocr-fleet"
-"""A request that carries it with `1` is answered the fleet's own way (`shared/wire/fleet.py`)."""
-
-NOTE_HEADER = "x-ocr-note"
 
 
 class DeltaWriter(Protocol):
@@ -140,7 +135,8 @@ class Reader:
         `whole` writes the whole answer, `writer` a streamed one where the client asked for it.
         """
         lane.check_loaded()
-        if exchange.incoming.headers.get(FLEET_HEADER) == "1":
+        asked_by_fleet = fleet.is_asked(exchange.incoming)
+        if asked_by_fleet:
             writer = fleet.DeltaWriter()
         if writer is None:
             request = msgspec.structs.replace(request, stream=False)
@@ -153,7 +149,10 @@ class Reader:
             media_type=writer.media_type,
             chunks=_frames(exchange, first, deltas, writer),
             source=deltas,
-            headers=note_header(exchange.notes),
+            headers={
+                **note_header(exchange.notes),
+                **({fleet.HEADER: fleet.VALUE} if asked_by_fleet else {}),
+            },
         )
 
 
@@ -165,10 +164,6 @@ def now() -> datetime:
 def new_stamp(seconds: float = 0.0) -> Stamp:
     """The id and time of an answer made now."""
     return Stamp(id=uuid4(), at=now(), seconds=seconds)
-
-
-def note_header(notes: Sequence[str]) -> dict[str, str]:
-    return {NOTE_HEADER: "; ".join(notes)} if notes else {}
 
 
 async def _first(deltas: AsyncGenerator[Delta, None]) -> Delta:

@@ -9,7 +9,7 @@ from services.chatvlm.model import RECIPES, task_for
 from services.chatvlm.models import Models
 from shared.engine.choose import choose
 from shared.errors import OcrError
-from shared.exchange import Answer, Exchange
+from shared.exchange import Answer, Exchange, Streaming
 from shared.frame import BATCH_BYTES_MAX, Frame, Route, ServiceApp
 from shared.limits import Limits
 from shared.ocr import Result
@@ -68,18 +68,27 @@ class Service:
         return chatvlm_batch.write_batch(await exchange.until_hangup(self._all(exchange, calls)))
 
     async def _one(self, exchange: Exchange, call: chatvlm.Call) -> Answer:
-        async with self.models.lane(call.model) as lane:
-            return await self.reader.answer(
+        hold = await self.models.hold(call.model)
+        try:
+            answer = await self.reader.answer(
                 exchange,
                 task_for(call.request),
-                lane,
+                hold.lane,
                 whole=lambda result: chatvlm.write_result(call, result, new_stamp(exchange.work_s)),
             )
+        except BaseException:
+            hold.release()
+            raise
+        if isinstance(answer, Streaming):
+            answer.closed = hold.release
+        else:
+            hold.release()
+        return answer
 
     async def _all(self, exchange: Exchange, calls: Sequence[chatvlm.Call]) -> list[Outcome]:
         """The files one after another; a bad one does not stop the others."""
         outcomes: list[Outcome] = []
-        async with self.models.lane(calls[0].model) as lane:
+        with await self.models.hold(calls[0].model) as lane:
             for call in calls:
                 part = exchange.part()
                 answer: Result | OcrError
@@ -113,13 +122,14 @@ def build(settings: Settings) -> ServiceApp:
 
     return ServiceApp(
         Frame(
-            settings=settings,
             routes=routes,
-            lanes=lambda: service.models.lanes,
+            shut=service.models.shut,
+            load=service.models.load,
+            cors_origins=settings.cors_origins,
             open=nothing_to_open,
             close=service.models.close,
             ready=lambda: "",
-            engine_name=lambda: probe.name,
+            headers=lambda: {"x-ocr-engine": probe.name},
             write_error=chatvlm.write_error,
             document=DOCUMENT,
             metrics=Metrics(settings.service),

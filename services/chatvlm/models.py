@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 
 import structlog
 
@@ -30,6 +29,7 @@ class Models:
         self._queue_max = queue_max
         self._loading: dict[str, asyncio.Task[None]] = {}
         self._loaded: dict[str, _Loaded] = {}
+        self._shut = False
         self._closing: set[asyncio.Task[None]] = set()
 
     @property
@@ -41,9 +41,19 @@ class Models:
     def lanes(self) -> list[Lane]:
         return [one.lane for one in self._loaded.values()]
 
-    @asynccontextmanager
-    async def lane(self, name: str) -> AsyncIterator[Lane]:
-        """The model's lane, loaded if need be, and kept in memory for the time of the block.
+    def load(self) -> tuple[int, int]:
+        """Requests waiting and at work, of all models."""
+        doors = [lane.admission for lane in self.lanes]
+        return sum(door.waiting for door in doors), sum(door.in_flight for door in doors)
+
+    def shut(self) -> None:
+        """Refuse new and waiting work, on models loaded later too."""
+        self._shut = True
+        for lane in self.lanes:
+            lane.admission.close()
+
+    async def hold(self, name: str) -> Hold:
+        """The model's lane, loaded if need be, and kept in memory until the hold is released.
 
         Raises:
             EngineFailed: the model cannot be loaded.
@@ -52,12 +62,7 @@ class Models:
         while (one := self._loaded.get(name)) is None:
             await self._load(name)
         one.users += 1
-        try:
-            yield one.lane
-        finally:
-            one.users -= 1
-            if not one.users:
-                one.idle.set()
+        return Hold(one)
 
     async def _load(self, name: str) -> None:
         """Concurrent first requests wait for the same load; one that leaves does not stop it."""
@@ -75,7 +80,10 @@ class Models:
         except BaseException:
             await engine.close()
             raise
-        self._loaded[name] = _Loaded(Lane(engine, Admission(self._slots, self._queue_max)))
+        admission = Admission(self._slots, self._queue_max)
+        if self._shut:
+            admission.close()
+        self._loaded[name] = _Loaded(Lane(engine, admission))
         log.info("model_loaded", model=name)
 
     async def unload(self, name: str) -> None:
@@ -111,6 +119,28 @@ class Models:
         for task in list(self._closing):
             task.cancel()
         await asyncio.gather(*self._closing, return_exceptions=True)
+
+
+class Hold:
+    """A lane that stays in memory until it is released; also a context manager."""
+
+    def __init__(self, one: _Loaded) -> None:
+        self.lane = one.lane
+        self._one: _Loaded | None = one
+
+    def release(self) -> None:
+        """Releasing twice is harmless."""
+        one, self._one = self._one, None
+        if one is not None:
+            one.users -= 1
+            if not one.users:
+                one.idle.set()
+
+    def __enter__(self) -> Lane:
+        return self.lane
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
 
 class _Loaded:
