@@ -61,6 +61,7 @@ DETECT_SIDE_MIN_PX: Final = 736
 DETECT_SIDE_MAX_PX: Final = 2000
 """Larger pages are reduced for detection (RapidOCR's own number)."""
 
+DETECT_STEP_PX: Final = 32
 LOW_PX: Final = 30
 STRIP_RATIO: Final = 8
 """Lower pages, and pages so much wider than high, are framed (RapidOCR's own numbers)."""
@@ -136,9 +137,9 @@ class Models:
 
     def _boxes(self, image: Pixels, *, alone: bool) -> NDArray[np.float64]:
         detector = self._detector
-        tensor = self._prepare(image)
+        tensor = self._prepare(_padded(image))
         session = self._wide_session if alone and self._wide_session else detector.session.session
-        boxes, _ = detector.postprocess_op(_run(session, tensor)[0], image.shape[:2])
+        boxes, _ = detector.postprocess_op(_run(session, tensor)[0], tensor.shape[2:])
         if not len(boxes):
             return np.zeros((0, 4, 2))
         placed: NDArray[np.float64] = detector.sorted_boxes(boxes).astype(np.float64)
@@ -209,10 +210,22 @@ def recogniser_width(width: float, height: float) -> int:
 
 
 def _scaled(image: Pixels, scale: float) -> Pixels:
-    """The image at that scale, its sides a multiple of what the detector divides by."""
-    width, height = (max(32, round(side * scale / 32) * 32) for side in image.shape[1::-1])
+    width, height = (max(1, round(side * scale)) for side in image.shape[1::-1])
+    if (width, height) == image.shape[1::-1]:
+        return image
     scaled: Pixels = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
     return scaled
+
+
+def _padded(image: Pixels) -> Pixels:
+    """The image with its sides at a multiple of what the detector divides by.
+
+    Stretching it instead, as RapidOCR does, blurs every letter a little.
+    """
+    height, width = image.shape[:2]
+    more = -height % DETECT_STEP_PX, -width % DETECT_STEP_PX
+    padded: Pixels = cv2.copyMakeBorder(image, 0, more[0], 0, more[1], cv2.BORDER_REPLICATE)
+    return padded
 
 
 def _quads(boxes: NDArray[Any]) -> list[Quad]:
