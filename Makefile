@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
 PINS := pyproject.toml constraints.txt deploy/without-dependencies.txt
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore \
-	$(BIN)/python -m pip --quiet install
+	$(BIN)/python -m pip --quiet --quiet install
 
 # `make up ARGS="lighton dots"`, `make test ARGS="tests/shared -x"`
 ARGS ?=
