@@ -25,17 +25,17 @@ Node = Callable[..., str]
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the pages the examples send: the receipt, and as doc2.jpg the letter."""
+    """A folder with the pages the examples send: the receipt, and as doc2.jpg the slip."""
     folder = tmp_path_factory.mktemp("images")
     try:
-        receipt, letter = page("receipt"), page("letter")
+        receipt, slip = page("receipt"), page("slip")
     except FontMissing as missing:
         pytest.skip(str(missing))
     (folder / "image.png").write_bytes(receipt.png)
     receipt.image.save(folder / "image.jpg", quality=80)
     for name in ("document.jpg", "doc1.jpg", "doc3.jpg"):
         shutil.copy(folder / "image.jpg", folder / name)
-    letter.image.save(folder / "doc2.jpg", quality=80)
+    slip.image.save(folder / "doc2.jpg", quality=80)
     (folder / "notes.txt").write_text("a file that is no picture\n")
     return folder
 
