@@ -1,0 +1,374 @@
+"""Looks things up on a page of figures: labels and their values, sums, and lines of goods. What
+receipts and invoices share; the keys of their JSON are theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import msgspec
+import regex
+
+from shared.engine.embedded import labels
+from shared.engine.embedded.amounts import Amount, currency_in, read_amount, split_amount
+from shared.engine.embedded.bounds import centre_x, line_height, overlap_x, width
+from shared.engine.embedded.lines import Line
+from shared.engine.embedded.tables import text_rows
+
+Row = list[Line]
+
+BELOW_MAX_EM: Final = 2.5
+"""A value under its label is at most this far below."""
+WEAK_LETTERS: Final = 4
+"""Labels this short ("to", "from") are words of any sentence; only a colon makes them labels."""
+QUANTITY_MAX: Final = 9999
+COUNTED_MAX: Final = 99
+"""A whole number without decimals up to this, before a name or an amount, is a count."""
+CLOSE: Final = 0.011
+"""Products agree to a rounded cent."""
+
+KINDS: Final = {
+    "subtotal": labels.SUBTOTAL,
+    "tax": labels.TAX,
+    "payable": labels.PAYABLE,
+    "total": labels.TOTAL,
+    "paid": labels.PAID,
+    "discount": labels.DISCOUNT,
+    "counts": labels.COUNTS,
+    "due_date": labels.DUE_DATE,
+    "date": labels.DATE,
+    "invoice_number": labels.INVOICE_NUMBER,
+    "vendor": labels.VENDOR,
+    "customer": labels.CUSTOMER,
+    "ship_to": labels.SHIP_TO,
+}
+SUMS: Final = ("subtotal", "tax", "total", "payable", "paid", "discount", "counts")
+"""Rows of these kinds are no goods."""
+
+
+class Sums(msgspec.Struct, kw_only=True):
+    subtotal: float = 0
+    tax: float = 0
+    total: float = 0
+    currency: str = ""
+
+
+class Good(msgspec.Struct):
+    """A line of goods; `None` is what is not printed."""
+
+    name: str
+    quantity: float | None = None
+    unit: float | None = None
+    amount: float | None = None
+
+
+def rows_of(lines: Sequence[Line]) -> list[Row]:
+    return text_rows([line for line in lines if line.text.strip() and not line.span.vertical])
+
+
+def said(row: Sequence[Line]) -> str:
+    return " ".join(line.text.strip() for line in row)
+
+
+# ---- labels and values
+
+
+def kind_of(text: str) -> tuple[str, str] | None:
+    """Which field a text is the label of, and the label's words: the longest that fit."""
+    best: tuple[str, str] | None = None
+    for kind, words in KINDS.items():
+        word = labels.begins(text, words)
+        if word is None or (best is not None and len(word) <= len(best[1])):
+            continue
+        rest = " ".join(text.split())[len(word) :].lstrip()
+        if len(word) <= WEAK_LETTERS and word.isascii() and rest and rest[0] not in ":：#":
+            if kind not in SUMS:
+                continue
+        best = kind, word
+    return best
+
+
+def rest_of(text: str, word: str) -> str:
+    """What follows a label in the same line."""
+    bare = " ".join(text.split())
+    lead = len(bare) - len(bare.lstrip(" *#-–—=|.:"))
+    return bare[lead + len(word) :].strip(" :：.#№°º-–—=|")
+
+
+def values_of(rows: Sequence[Row], kind: str) -> Iterator[str]:
+    """Texts that stand where a value of this kind does: after its label, beside it, below it."""
+    for at, row in enumerate(rows):
+        for index, line in enumerate(row):
+            found = kind_of(line.text)
+            if found is None or found[0] != kind:
+                continue
+            rest = rest_of(line.text, found[1])
+            if rest:
+                yield rest
+            elif index + 1 < len(row) and kind_of(row[index + 1].text) is None:
+                yield row[index + 1].text.strip()
+            elif (below := _below(line, rows[at + 1 : at + 3])) is not None:
+                yield below.text.strip()
+
+
+def _below(line: Line, rows: Sequence[Row]) -> Line | None:
+    for row in rows:
+        for other in row:
+            gap = other.span.box[1] - line.span.box[3]
+            level = overlap_x(line.span.box, other.span.box) > 0
+            if level and gap < BELOW_MAX_EM * line_height(line.span):
+                return other if kind_of(other.text) is None else None
+    return None
+
+
+def first_name(rows: Sequence[Row]) -> str:
+    """The name at the head of a page: its largest words that do not name the paper."""
+    best: Line | None = None
+    for row in rows:
+        for line in row:
+            letters = sum(char.isalpha() for char in line.text)
+            titled = labels.is_label(line.text, labels.TITLES) or kind_of(line.text) is not None
+            if letters < 2 or titled or read_amount(line.text) is not None:
+                continue
+            if best is None or line_height(line.span) > 1.15 * line_height(best.span):
+                best = line
+    return best.text.strip() if best is not None else ""
+
+
+# ---- sums
+
+
+def sum_kind(row: Sequence[Line]) -> tuple[str, str] | None:
+    """Which sum a row states, and the row from its label on."""
+    for index, line in enumerate(row):
+        found = kind_of(line.text)
+        if found is not None and found[0] in SUMS:
+            return found[0], said(row[index:])
+    return None
+
+
+def read_sums(rows: Sequence[Row]) -> Sums:
+    """Subtotal, tax and total as they are printed; what is not printed stays 0."""
+    found: dict[str, list[Amount]] = {}
+    currency = ""
+    for at, row in enumerate(rows):
+        stated = sum_kind(row)
+        if stated is None:
+            continue
+        kind, text = stated
+        amount = _amount_at(rows, at, text)
+        if amount is None:
+            continue
+        found.setdefault(kind, []).append(amount)
+        if kind in {"total", "payable", "subtotal"}:
+            currency = amount.currency or currency_in(text) or currency
+    sums = Sums(currency=currency)
+    totals = found.get("payable") or found.get("total") or []
+    sums.total = totals[-1].value if totals else 0
+    sums.subtotal = found["subtotal"][0].value if "subtotal" in found else 0
+    sums.tax = _tax([amount.value for amount in found.get("tax", [])], sums)
+    return sums
+
+
+def _amount_at(rows: Sequence[Row], at: int, text: str) -> Amount | None:
+    _, amount = split_amount(text)
+    if amount is None and at + 1 < len(rows) and len(rows[at + 1]) == 1:
+        return read_amount(said(rows[at + 1]))
+    return amount
+
+
+def _tax(taxes: Sequence[float], sums: Sums) -> float:
+    """One tax, or several together; a sum of taxes printed below them is not added to them."""
+    if not taxes:
+        return 0
+    between = round(sums.total - sums.subtotal, 4) if sums.subtotal and sums.total else None
+    for tax in taxes:
+        if between is not None and abs(tax - between) < CLOSE:
+            return tax
+    if len(taxes) > 1 and abs(sum(taxes[:-1]) - taxes[-1]) < CLOSE:
+        return taxes[-1]
+    return round(sum(taxes), 4)
+
+
+def any_currency(rows: Sequence[Row]) -> str:
+    """The first currency that the page names beside a number, or as a code."""
+    for row in rows:
+        currency = currency_in(said(row))
+        if currency:
+            return currency
+    return ""
+
+
+# ---- goods
+
+HEADS: Final = {
+    "name": labels.DESCRIPTION,
+    "quantity": labels.QUANTITY,
+    "unit": labels.UNIT_PRICE,
+    "amount": labels.AMOUNT,
+}
+
+
+class Heads(msgspec.Struct, frozen=True):
+    """The head of a table of goods: which row, and where its columns stand."""
+
+    row: int
+    columns: tuple[tuple[str, Line], ...]
+
+
+def find_heads(rows: Sequence[Row]) -> Heads | None:
+    """The first row with a name's and a figure's heading."""
+    for at, row in enumerate(rows):
+        columns: list[tuple[str, Line]] = []
+        for line in row:
+            kind = _head_kind(line.text, {kind for kind, _ in columns})
+            columns.append((kind, line))
+        kinds = {kind for kind, _ in columns}
+        if "name" in kinds and kinds & {"quantity", "unit", "amount"}:
+            return Heads(at, tuple(columns))
+    return None
+
+
+def _head_kind(text: str, taken: set[str]) -> str:
+    bare = labels.plain(text.split("(")[0])
+    for kind in ("quantity", "unit", "amount", "name"):
+        if kind not in taken and bare in HEADS[kind]:
+            return kind
+    return ""
+
+
+def read_goods(rows: Sequence[Row]) -> list[Good]:
+    """The goods between the head of their table, or the top, and the first sum."""
+    heads = find_heads(rows)
+    start = heads.row + 1 if heads is not None else 0
+    sums = [at for at in range(start, len(rows)) if _ends_goods(rows[at])]
+    if heads is None and not sums:
+        return []
+    end = sums[0] if sums else len(rows)
+    inside = rows[start:end]
+    goods = _under_heads(inside, heads) if heads is not None else _by_amounts(inside)
+    return [good for good in goods if good.amount is not None or good.unit is not None]
+
+
+def _ends_goods(row: Row) -> bool:
+    stated = sum_kind(row)
+    return stated is not None and stated[0] in {"subtotal", "tax", "total", "payable"}
+
+
+def _under_heads(rows: Sequence[Row], heads: Heads) -> list[Good]:
+    goods: list[Good] = []
+    for row in rows:
+        places: dict[str, list[str]] = {}
+        for line in row:
+            kind = min(heads.columns, key=lambda column: _distance(line, column[1]))[0]
+            places.setdefault(kind, []).append(line.text.strip())
+        name = " ".join(places.get("name", []))
+        figures = {kind: _figure(" ".join(places.get(kind, []))) for kind in HEADS}
+        if not any(figures[kind] is not None for kind in ("quantity", "unit", "amount")):
+            head, amount = split_amount(said(row))
+            if amount is not None and name:
+                goods.append(Good(head, amount=amount.value))
+            elif goods and name and len(row) == 1:
+                goods[-1].name = f"{goods[-1].name} {name}".strip()
+            continue
+        goods.append(Good(name, figures["quantity"], figures["unit"], figures["amount"]))
+    return goods
+
+
+def _distance(line: Line, head: Line) -> float:
+    """How far a line stands from a head: nothing when their edges, or their middles, agree."""
+    a, b = line.span.box, head.span.box
+    if overlap_x(a, b) > 0.5 * min(width(a), width(b)):
+        return 0.0
+    return min(abs(a[0] - b[0]), abs(a[2] - b[2]), abs(centre_x(a) - centre_x(b)))
+
+
+def _figure(text: str) -> float | None:
+    if not text:
+        return None
+    amount = read_amount(text)
+    if amount is None:
+        counted = _COUNT.match(text)
+        return float(counted[1].replace(",", ".")) if counted else None
+    return amount.value
+
+
+_COUNT: Final = regex.compile(r"(\d{1,4}(?:[.,]\d{1,3})?)\s*\p{L}{0,4}\.?$")
+"""A count with its unit: "3 h", "2 pcs", "1,5 kg"."""
+_TIMES: Final = regex.compile(r"(\d{1,4}(?:[.,]\d{1,3})?)\s*(?:[x×*@X]|à|по)\s*(?=\D{0,4}\d)(.+)")
+"""2 x 3.50, 2 @ 3.50: a count and a price each."""
+_LEADING: Final = regex.compile(r"(\d{1,2})\s*(?:[x×*X]\s*|\s)(?=\p{L})")
+_TRAILING: Final = regex.compile(r"\s+[x×*X]\s*(\d{1,3})$|\s+(\d{1,3})\s*[x×*X]$")
+
+
+def _by_amounts(rows: Sequence[Row]) -> list[Good]:
+    """Goods without a head over them: a name, perhaps figures, and an amount at the right."""
+    goods: list[Good] = []
+    for row in rows:
+        if sum_kind(row) is not None:
+            continue
+        text = said(row)
+        if times := _TIMES.fullmatch(text):
+            _price_each(goods, times)
+            continue
+        name, amount = split_amount(text)
+        if amount is None or not any(char.isalpha() for char in name):
+            continue
+        if not _is_price(row, amount):
+            continue
+        goods.append(_good(name, amount.value))
+    return goods
+
+
+def _is_price(row: Row, amount: Amount) -> bool:
+    """An amount of its own at the right, or one with a fraction: not the number of a house."""
+    alone = len(row) > 1 and read_amount(row[-1].text) is not None
+    return (alone and amount.value != int(amount.value)) or _has_fraction(said(row)) or bool(
+        amount.currency
+    )
+
+
+def _has_fraction(text: str) -> bool:
+    last = text.split()[-1].strip("*+-–−)")
+    return len(last) > 3 and last[-3] in ".," and last[-2:].isdigit()
+
+
+def _price_each(goods: list[Good], times: regex.Match[str]) -> None:
+    """A line "2 x 3.50 [7.00]" says more about the line above it."""
+    count = float(times[1].replace(",", "."))
+    head, last = split_amount(times[2])
+    unit = read_amount(head) if head else last
+    if not goods or unit is None or goods[-1].quantity is not None:
+        return
+    good = goods[-1]
+    good.quantity, good.unit = count, unit.value
+    if good.amount is None:
+        good.amount = last.value if head and last else round(count * unit.value, 2)
+
+
+def _good(name: str, amount: float) -> Good:
+    """A name with figures around it: "2 Coffee", "Coffee x2", "Coffee 2 3.50"."""
+    unit: float | None = None
+    quantity: float | None = None
+    if (times := _TIMES.search(name)) and times.start() > 0 and read_amount(times[2]):
+        quantity, price = float(times[1].replace(",", ".")), read_amount(times[2])
+        return Good(name[: times.start()].strip(), quantity, price.value if price else None, amount)
+    rest, figure = split_amount(name)
+    if figure is not None and any(char.isalpha() for char in rest):
+        if _counts(name.split()[-1], figure.value):
+            name, quantity = rest, figure.value
+        elif _has_fraction(name):
+            name, unit = rest, figure.value
+            again, count = split_amount(name)
+            agrees = count is not None and abs(count.value * unit - amount) < CLOSE
+            if count is not None and agrees and any(char.isalpha() for char in again):
+                name, quantity = again, count.value
+    if quantity is None and (leading := _LEADING.match(name)):
+        name, quantity = name[leading.end() :], float(leading[1])
+    elif quantity is None and (trailing := _TRAILING.search(name)):
+        name, quantity = name[: trailing.start()], float(trailing[1] or trailing[2])
+    return Good(name.strip(), quantity, unit, amount)
+
+
+def _counts(text: str, value: float) -> bool:
+    return text.isdigit() and 0 < value <= COUNTED_MAX
