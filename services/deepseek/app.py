@@ -6,13 +6,15 @@ import asyncio
 import time
 from collections.abc import Sequence
 
+import msgspec
+
 from services.deepseek.api import DOCUMENT
 from services.deepseek.model import PROMPT, RECIPE
 from shared.errors import OcrError, UnsupportedImage
 from shared.exchange import Answer, Exchange
 from shared.frame import BATCH_BYTES_MAX, Route, ServiceApp
 from shared.limits import Limits
-from shared.ocr import Result
+from shared.ocr import Request, Result
 from shared.one_model import OneModel
 from shared.service import DeltaWriter, new_stamp
 from shared.settings import Settings
@@ -26,9 +28,21 @@ class Service:
     """The routes' handlers, around the one model."""
 
     def __init__(self, settings: Settings) -> None:
+        self.settings = settings
         self.limits = settings.limits
         self.prompt = settings.prompt or PROMPT
         self.model = OneModel(settings, RECIPE)
+
+    def _ask(self, request: Request) -> Request:
+        """The request with what the document lets settings say, where the client said nothing."""
+        sampling, settings = request.sampling, self.settings
+        filled = msgspec.structs.replace(
+            sampling,
+            crop_mode=settings.crop_mode if sampling.crop_mode is None else sampling.crop_mode,
+            base_size=settings.base_size if sampling.base_size is None else sampling.base_size,
+            image_size=settings.image_size if sampling.image_size is None else sampling.image_size,
+        )
+        return msgspec.structs.replace(request, sampling=filled)
 
     async def health(self, _: Exchange) -> Answer:
         state = self.model.state
@@ -60,7 +74,7 @@ class Service:
         try:
             return await self.model.answer(
                 exchange,
-                call.request,
+                self._ask(call.request),
                 whole=lambda result: deepseek.write_result(
                     call, result, new_stamp(exchange.seconds())
                 ),
@@ -85,7 +99,8 @@ class Service:
             answer = call
         else:
             try:
-                answer = await self.model.reader.folded(part, call.request, self.model.lane)
+                request = self._ask(call.request)
+                answer = await self.model.reader.folded(part, request, self.model.lane)
             except OcrError as error:
                 answer = error
         exchange.add(part)
