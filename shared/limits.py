@@ -46,16 +46,19 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         float, Meta(gt=0, le=DAY_S, description="longest pause inside a stream")
     ] = 60.0
     temperature: Annotated[
-        float, Meta(ge=0, description="sampling temperature when the client names none")
+        Annotated[float, Meta(ge=0)] | None,
+        Meta(description="sampling temperature when the client names none"),
     ] = 0.0
     temperature_max: Annotated[
         float, Meta(ge=0, description="highest temperature a client may ask for")
     ] = 2.0
     top_p: Annotated[
-        float, Meta(gt=0, le=1, description="nucleus sampling when the client names none")
+        Annotated[float, Meta(gt=0, le=1)] | None,
+        Meta(description="nucleus sampling when the client names none"),
     ] = 1.0
     max_tokens: Annotated[
-        int, Meta(ge=1, description="tokens of an answer when the client names none")
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="tokens of an answer when the client names none"),
     ] = 4096
     max_tokens_max: Annotated[
         int | None,

@@ -296,12 +296,12 @@ def _check_together(settings: Settings, sources: Mapping[str, str]) -> None:
     """What no single value can show."""
     limits = settings.limits
     most = limits.max_tokens_max
-    if most is not None and most < limits.max_tokens:
+    if most is not None and limits.max_tokens is not None and most < limits.max_tokens:
         where = sources[
             "max_tokens" if sources["max_tokens_max"] == "default" else "max_tokens_max"
         ]
         raise SettingError(f"{where}: max_tokens {limits.max_tokens} exceeds max_tokens_max {most}")
-    if limits.temperature > limits.temperature_max:
+    if limits.temperature is not None and limits.temperature > limits.temperature_max:
         where = sources[
             "temperature" if sources["temperature_max"] == "default" else "temperature_max"
         ]

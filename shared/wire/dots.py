@@ -62,9 +62,6 @@ WRITTEN: Final[Mapping[Task, str]] = {
 }
 """Markdown is what this model writes when asked for text; it reads back as plain text."""
 
-TOP_P: Final = 1.0
-"""The document's default."""
-
 PATH_CHARS_MAX: Final = 4096
 """Linux's PATH_MAX: a longer "path" is base64 sent without `image_format`."""
 
@@ -304,7 +301,7 @@ def _sampling(body: Body, limits: Limits) -> Sampling:
     parameters.check_range("top_p", body.top_p, 0, 1)
     return Sampling(
         temperature=parameters.read_temperature(body.temperature, limits),
-        top_p=TOP_P if body.top_p is None else body.top_p,
+        top_p=limits.top_p if body.top_p is None else body.top_p,
         max_tokens=parameters.read_max_tokens(body.max_new_tokens, limits, name="max_new_tokens"),
     )
 

@@ -103,16 +103,16 @@ def check_range(name: str, value: float | None, low: float, high: float) -> None
         raise InvalidRequest(f"{name} must be between {low:g} and {high:g}, got {value:g}")
 
 
-def read_temperature(value: float | None, limits: Limits) -> float:
-    """The client's temperature, or the service's own."""
+def read_temperature(value: float | None, limits: Limits) -> float | None:
+    """The client's temperature, or the service's own, if it has one."""
     check_range("temperature", value, 0, limits.temperature_max)
     return limits.temperature if value is None else value
 
 
 def read_max_tokens(
     value: int | None, limits: Limits, *, name: str = "max_tokens", unlimited: bool = False
-) -> int:
-    """The client's token bound, or the service's own; -1 only where the format knows it."""
+) -> int | None:
+    """The client's token bound, or the service's own, if any; -1 only where the format knows it."""
     if unlimited and value == -1:
         return -1
     high = TOKENS_MAX if limits.max_tokens_max is None else limits.max_tokens_max
