@@ -12,6 +12,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Final
 
 import cv2
@@ -23,7 +24,7 @@ from shared.engine.embedded.crew import Crew, core_count, give_back_memory
 from shared.engine.embedded.lines import Line, Region, Rulings, Span
 from shared.engine.embedded.models import Models, recogniser_width
 from shared.engine.embedded.plan import Plan, plan_page
-from shared.engine.embedded.reader import PageReader
+from shared.engine.embedded.reader import PageReader, foreign_confidence
 from shared.engine.embedded.rulings import find_rulings
 from shared.engine.embedded.sheet import (
     Sheet,
@@ -231,7 +232,7 @@ async def _page(
     try:
         box = request.box if task is Task.REGION else None
         sheet = await crew.do(open_sheet, data, size, box, PIXELS_MAX)
-        found = await _look(tools, sheet, layout=answers.needs_layout(task))
+        found = await _look(tools, sheet, request.language, layout=answers.needs_layout(task))
         plans = await crew.do(
             plan_page, found.spans, found.regions, found.rulings, found.sheet.size
         )
@@ -262,12 +263,13 @@ class _Found(msgspec.Struct, frozen=True):
     rulings: Rulings = Rulings()
 
 
-async def _look(tools: _Tools, sheet: Sheet, *, layout: bool) -> _Found:
+async def _look(tools: _Tools, sheet: Sheet, hint: str | None, *, layout: bool) -> _Found:
     """Turn the page upright and find its lines, and with `layout` its regions and rulings."""
     crew, models = tools.crew, tools.models
     sheet = turned(sheet, await crew.do(first_guess, models, sheet))
     spans, probed = await _detect(tools, sheet)
-    more = await crew.do(second_guess, models, sheet, probed)
+    foreign = partial(foreign_confidence, tools.tesseract, hint=hint)
+    more = await crew.do(second_guess, models, sheet, probed, foreign)
     if more:
         sheet = await crew.do(turned, sheet, more)
         spans, probed = await _detect(tools, sheet)

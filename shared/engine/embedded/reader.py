@@ -161,6 +161,18 @@ class PageReader:
         return Line(span, text, reading.score)
 
 
+def foreign_confidence(tesseract: Tesseract, pixels: Pixels, hint: str | None) -> float:
+    """How sure the best of Tesseract's installed languages is of a line, 0 when none fits."""
+    return max(
+        (
+            reading.score
+            for code in scripts.candidates(tesseract.languages, hint)
+            if scripts.speaks(code, reading := tesseract.read(pixels, code))
+        ),
+        default=0.0,
+    )
+
+
 def _continues(row: Span, span: Span) -> bool:
     if row.vertical or span.vertical:
         return False

@@ -6,7 +6,8 @@ little, so it is shown the inked part of the page; a few lines, read both ways, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -32,6 +33,11 @@ WELL_READ: Final = 0.82
 
 BETTER: Final = 0.15
 """What the other way up must read better by."""
+
+FOREIGN_PROBES: Final = 2
+STACK_MAX: Final = 8
+
+Foreign = Callable[[Pixels], float]
 
 _CJK: Final = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}]")
 _LETTER: Final = regex.compile(r"\p{L}")
@@ -68,44 +74,42 @@ def probe(models: Models, sheet: Sheet, spans: Sequence[Span]) -> Probe:
     return Probe(tuple(chosen[:PROBES]), crops, readings, down)
 
 
-def second_guess(models: Models, sheet: Sheet, found: Probe) -> int:
-    """How much further the page must be turned, seeing how its lines read."""
-    if not found.crops:
+def second_guess(models: Models, sheet: Sheet, found: Probe, foreign: Foreign) -> int:
+    """How much further the page must be turned, seeing how its lines read.
+
+    Args:
+        models: reads the lines the other way up.
+        sheet: the page.
+        found: its longest lines.
+        foreign: how sure a line is in a script that the models do not read, 0 when it is not.
+    """
+    if not found.crops or (found.quality >= WELL_READ and not found.down):
         return 0
-    if found.down:
-        return _turn_of_columns(models, sheet, found)
-    if found.quality >= WELL_READ:
-        return 0
-    heads = [np.rot90(pixels, 2) for pixels in found.crops]
+    heads = tuple(np.rot90(pixels, 2) for pixels in found.crops)
     other = quality(heads, [models.recognise(pixels) for pixels in heads])
+    upright, reverse = (90, 270) if found.down else (0, 180)
     if other >= found.quality + BETTER:
-        return 180
+        return reverse
+    if found.quality >= WELL_READ:
+        return _turn_of_columns(models, sheet, found)
     # Neither way reads well: a script that the recogniser does not know, or no text at all.
-    likely = models.page_turn(_spanned(sheet, found.spans))
-    voices = [*models.upside_down(found.crops), likely[180]]
-    return 180 if max(likely.values()) < SURE and np.mean(voices) > SURE else 0
+    if any(foreign(pixels) for pixels in found.crops[:FOREIGN_PROBES]):
+        return upright
+    if any(foreign(pixels) for pixels in heads[:FOREIGN_PROBES]):
+        return reverse
+    turn = _sure_turn(models, _stacked(_inked(sheet.pixels)))
+    return turn if turn in {upright, reverse} else 0
 
 
 def _turn_of_columns(models: Models, sheet: Sheet, found: Probe) -> int:
-    """Lines run down: columns of Chinese or Japanese, or a page that lies on its side."""
-    counter = quality([np.rot90(pixels, 2) for pixels in found.crops], None, models)
-    if counter >= found.quality + BETTER:
-        return 270
-    likely = models.page_turn(_inked(sheet.pixels))
-    if _mostly_cjk(found.readings):
-        return 90 if likely[90] >= SURE else 0
-    if found.quality >= WELL_READ:
+    """Lines run down and read well: columns of Chinese or Japanese, or a page on its side."""
+    if not _mostly_cjk(found.readings):
         return 90
-    turn = max(likely, key=lambda degrees: likely[degrees])
-    return turn if turn in {90, 270} and likely[turn] >= SURE else 0
+    return 90 if models.page_turn(_inked(sheet.pixels))[90] >= SURE else 0
 
 
-def quality(
-    crops: Sequence[Pixels], readings: Sequence[Reading] | None, models: Models | None = None
-) -> float:
+def quality(crops: Sequence[Pixels], readings: Sequence[Reading]) -> float:
     """How well lines read: their scores, less where a line has far too few characters."""
-    if readings is None and models is not None:
-        readings = [models.recognise(pixels) for pixels in crops]
     if not readings:
         return 1.0
     marks = [r.score * fullness(p, r.text) for p, r in zip(crops, readings, strict=True)]
@@ -142,14 +146,19 @@ def _sure_turn(models: Models, pixels: Pixels) -> int:
     return turn if likely[turn] >= SURE else 0
 
 
-def _spanned(sheet: Sheet, spans: Sequence[Span]) -> Pixels:
-    """The part of the page that holds these lines."""
-    across, down = sheet.scale
-    left = min(span.box[0] for span in spans) / across
-    top = min(span.box[1] for span in spans) / down
-    right = max(span.box[2] for span in spans) / across
-    bottom = max(span.box[3] for span in spans) / down
-    return sheet.pixels[int(top) : int(bottom) + 1, int(left) : int(right) + 1]
+def _stacked(pixels: Pixels) -> Pixels:
+    """A strip cut into pieces that make about a square: the model sees but the middle square."""
+    height, width = pixels.shape[:2]
+    along = 1 if width > height else 0
+    pieces = min(STACK_MAX, round(math.sqrt(max(width, height) / max(1, min(width, height)))))
+    length = max(width, height) // max(1, pieces)
+    if pieces < 2 or length < 1:
+        return pixels
+    cuts = [
+        pixels[:, n * length : (n + 1) * length] if along else pixels[n * length : (n + 1) * length]
+        for n in range(pieces)
+    ]
+    return np.concatenate(cuts, axis=1 - along)
 
 
 def _inked(pixels: Pixels) -> Pixels:
