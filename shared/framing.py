@@ -2,10 +2,12 @@
 
 The readers do no I/O and know no wire format. They may be fed pieces cut anywhere, and the end of
 the stream is an input too: `close()`. What is longer than a bound is refused, not gathered.
+`feed` is a generator, so that what stands before a fault is handed out first; iterate over it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -43,7 +45,7 @@ class LineReader:
         # next piece belongs to it.
         self._skip_lf = False
 
-    def feed(self, data: bytes) -> list[bytes]:
+    def feed(self, data: bytes) -> Iterator[bytes]:
         """The lines that `data` completes."""
         if self._skip_lf and data:
             self._skip_lf = False
@@ -51,15 +53,13 @@ class LineReader:
         if self._lone_cr and b"\r" in data:
             self._skip_lf = data.endswith(b"\r")
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        if b"\n" not in data:
-            self._keep(data)
-            return []
-        head, *middle, tail = data.split(b"\n")
-        self._keep(head)
-        lines = [b"".join(self._partial), *middle]
-        self._partial, self._waiting = [], 0
+        *heads, tail = data.split(b"\n")
+        for head in heads:
+            self._keep(head)
+            line = b"".join(self._partial)
+            self._partial, self._waiting = [], 0
+            yield line if self._lone_cr else line.removesuffix(b"\r")
         self._keep(tail)
-        return lines if self._lone_cr else [line.removesuffix(b"\r") for line in lines]
 
     def close(self) -> list[bytes]:
         """The last line, when the stream ended before its end."""
@@ -81,23 +81,22 @@ class LineReader:
 class EventReader:
     """Cuts bytes into server-sent events; comments, ids and retry hints are passed over."""
 
-    __slots__ = ("_data", "_first", "_lines", "_size", "_type")
+    __slots__ = ("_bytes_max", "_data", "_first", "_lines", "_size", "_type")
 
     def __init__(self, *, bytes_max: int = LINE_BYTES_MAX) -> None:
         self._lines = LineReader(lone_cr=True, bytes_max=bytes_max)
+        self._bytes_max = bytes_max
         self._data: list[bytes] = []
         self._size = 0
         self._type = "message"
         self._first = True
 
-    def feed(self, data: bytes) -> list[Event]:
+    def feed(self, data: bytes) -> Iterator[Event]:
         """The events that `data` completes."""
-        events: list[Event] = []
         for line in self._lines.feed(data):
             event = self._line(line)
             if event is not None:
-                events.append(event)
-        return events
+                yield event
 
     def close(self) -> list[Event]:
         """The last event, when the stream ended before its blank line.
@@ -120,10 +119,10 @@ class EventReader:
         value = value.removeprefix(b" ")
         if name == b"data":
             self._size += len(value)
-            if self._size > LINE_BYTES_MAX:
+            if self._size > self._bytes_max:
                 raise EngineFailed(
                     "the answer is too long for one event",
-                    detail=f"an event of more than {LINE_BYTES_MAX} bytes",
+                    detail=f"an event of more than {self._bytes_max} bytes",
                 )
             self._data.append(value)
         elif name == b"event":

@@ -7,6 +7,7 @@ A newline inside a text makes further `data:` lines of its event. The end is `[D
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import ClassVar, Final
 
 from shared.errors import EngineFailed, OcrError
@@ -86,9 +87,10 @@ class TextEvents:
         self._type = ""
         self._blank = False
 
-    def feed(self, data: bytes) -> list[Event]:
+    def feed(self, data: bytes) -> Iterator[Event]:
         """The events that `data` completes."""
-        return [event for line in self._lines.feed(data) for event in self._line(line)]
+        for line in self._lines.feed(data):
+            yield from self._line(line)
 
     def close(self) -> list[Event]:
         """The last event, when the stream ended before its blank line."""

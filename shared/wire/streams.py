@@ -7,7 +7,7 @@ end is not read; a stream without its documented end is a failure.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from shared.errors import EngineFailed, OcrError
@@ -20,7 +20,7 @@ Item_co = TypeVar("Item_co", covariant=True)
 class Framer(Protocol[Item_co]):
     """Cuts bytes into lines or events."""
 
-    def feed(self, data: bytes) -> Sequence[Item_co]: ...
+    def feed(self, data: bytes) -> Iterator[Item_co]: ...
 
     def close(self) -> Sequence[Item_co]: ...
 
