@@ -28,6 +28,8 @@ from shared.wire import kinds, openai, parameters
 from shared.wire.answers import Stamp, write_json, write_json_error
 from shared.wire.openai import Call
 
+__all__ = ("Call",)
+
 MODEL: Final = "PaddlePaddle/PaddleOCR-VL"
 
 OWNER: Final = "paddleocr"
