@@ -31,7 +31,8 @@ SWAGGER_PAGE: Final = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
 <link rel="icon" href="docs/favicon.png"><link rel="stylesheet" href="docs/swagger-ui.css"></head>
 <body><div id="ui"></div><script src="docs/swagger-ui-bundle.js"></script>
-<script>SwaggerUIBundle({{url: "openapi.json", dom_id: "#ui", deepLinking: true}})</script>
+<script>SwaggerUIBundle({{url: "openapi.json", dom_id: "#ui", deepLinking: true,
+validatorUrl: "none"}})</script>
 </body></html>
 """
 
@@ -42,6 +43,16 @@ REDOC_PAGE: Final = """<!doctype html>
 <script>Redoc.init("openapi.json", {{disableSearch: false}}, document.getElementById("ui"))</script>
 </body></html>
 """
+
+
+PAGE_HEADERS: Final = {
+    "content-security-policy": (
+        "default-src 'self'; img-src 'self' data:; worker-src 'self' blob:;"
+        " script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'"
+    )
+}
+"""Both front ends would fetch from elsewhere: ReDoc its logo, Swagger UI a validator's badge. The
+browser is told not to."""
 
 
 def document(title: str, description: str, paths: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,10 +73,13 @@ def operation(
     path: Mapping[str, Schema] | None = None,
     body_required: bool = True,
 ) -> dict[str, Any]:
-    """One operation. `body` and each answer map media types to schemas."""
+    """One operation. `body` and each answer map media types to schemas.
+
+    Defaults are told of the body alone: Swagger UI fills them in, and the query wins over the body.
+    """
     made: dict[str, Any] = {"summary": summary, "responses": {}}
     parameters = [
-        {"name": name, "in": "query", "required": False, "schema": schema}
+        {"name": name, "in": "query", "required": False, "schema": _without_default(schema)}
         for name, schema in (query or {}).items()
     ] + [
         {"name": name, "in": "path", "required": True, "schema": schema}
@@ -130,6 +144,10 @@ def nullable(schema: Schema) -> Schema:
     return {"anyOf": [schema, {"type": "null"}]}
 
 
+def _without_default(schema: Schema) -> Schema:
+    return {key: value for key, value in schema.items() if key != "default"}
+
+
 UPLOAD: Final[Schema] = {"type": "string", "format": "binary"}
 """A file of a multipart form."""
 
@@ -173,7 +191,8 @@ def docs_routes(
 
 
 def _page(template: str, title: str) -> Reply:
-    return Reply(media_type="text/html; charset=utf-8", body=template.format(title=title).encode())
+    body = template.format(title=title).encode()
+    return Reply(media_type="text/html; charset=utf-8", headers=PAGE_HEADERS, body=body)
 
 
 async def _asset(exchange: Exchange) -> Answer:

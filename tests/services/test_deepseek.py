@@ -457,6 +457,7 @@ def test_unknown_route_wrong_method_and_wrong_content_type(base):
 def test_the_documents_pages_load_nothing_from_elsewhere(base, page):
     answer = httpx.get(base + page)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert answer.headers["content-security-policy"].startswith("default-src 'self';")
     links = re.findall(r'(?:src|href)="([^"]+)"', answer.text)
     assert len(links) >= 2
     assert "//" not in answer.text.replace("<!doctype html>", "")
