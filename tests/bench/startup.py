@@ -37,6 +37,8 @@ REST_S = 3.0
 STOP_S_MAX = 40.0
 """Longer than services may take to finish what they are doing."""
 READ_S_MAX = 300
+ONE_AT_A_TIME = "dots"
+"""It refuses a second client while it works for the first."""
 
 
 class NotUp(Exception):
@@ -147,7 +149,8 @@ def measured(options: argparse.Namespace) -> tuple[Up, dict[str, tuple[Memory, M
         idle = {name: memory(fleet.pid(name)) for name in SERVICES}
         found: dict[str, tuple[Memory, Memory, int]] = {}
         for name in SERVICES:
-            count = read_pages(fleet.url(name), name, png, options.reads, options.clients)
+            clients = 1 if name == ONE_AT_A_TIME else options.clients
+            count = read_pages(fleet.url(name), name, png, options.reads, clients)
             time.sleep(REST_S)
             found[name] = idle[name], memory(fleet.pid(name)), count
         return fleet, found
@@ -181,7 +184,7 @@ def report(fleet: Up, found: dict[str, tuple[Memory, Memory, int]]) -> Table:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser("tests.bench startup", description=__doc__)
     parser.add_argument("--engine", default="embedded")
-    parser.add_argument("--reads", type=int, default=8, help="pages each service reads")
+    parser.add_argument("--reads", type=int, default=4, help="pages each service reads")
     parser.add_argument("--clients", type=int, default=4, help="how many at once")
     try:
         Console(width=None if sys.stdout.isatty() else 110).print(
