@@ -38,7 +38,7 @@ bench: $(STAMPS)/test ## measure reading quality, speed, memory and start-up
 	@exec $(BIN)/python -m tests.bench $(ARGS)
 
 soak: $(STAMPS)/test ## 32 clients on each service for a minute (SOAK_S sets the seconds)
-	@exec $(BIN)/python -m pytest -m soak --timeout=900 $(ARGS)
+	@exec $(BIN)/python -m pytest -m soak -s --timeout=900 $(ARGS)
 
 clean: ## remove the environment and all caches
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from io import TextIOWrapper
 from typing import Any, Final, TextIO
 
 import click
@@ -21,9 +22,12 @@ class Screen:
 
     def __init__(self, names: Sequence[str], stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
+        if isinstance(self._stream, TextIOWrapper):  # a log line may hold what it cannot show
+            self._stream.reconfigure(errors="backslashreplace")
         self.colored = self._stream.isatty() and not os.environ.get("NO_COLOR")
         self._width = max(len(name) for name in (*names, OWN_NAME))
         self._colors = {name: COLORS[at % len(COLORS)] for at, name in enumerate(names)}
+        self._lost = False
         self.gone: Callable[[], None] = lambda: None
 
     def pass_on(self, name: str, line: str) -> None:
@@ -74,9 +78,11 @@ class Screen:
         return click.style(text, **style) if self.colored else text
 
     def _write(self, text: str) -> None:
+        if self._lost:
+            return
         try:
             self._stream.write(text)
             self._stream.flush()
-        except (BrokenPipeError, ValueError):
-            self._stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
+        except OSError:  # a closed pipe, a terminal that is gone
+            self._lost = True
             self.gone()

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shlex
 import signal
 import sys
 import time
@@ -290,15 +291,11 @@ def shortest_example(members: Sequence[Member]) -> str:
     here = Path.cwd()
     shown = sample.relative_to(here) if sample.is_relative_to(here) else sample
     commands = [
-        one.example.replace("{url}", one.url).replace("{sample}", _quoted(str(shown)))
+        one.example.replace("{url}", one.url).replace("{sample}", shlex.quote(str(shown)))
         for one in members
         if one.example
     ]
     return min(commands, key=len, default="")
-
-
-def _quoted(path: str) -> str:
-    return path if path.replace("/", "").replace(".", "").isalnum() else f"'{path}'"
 
 
 class Row(msgspec.Struct, frozen=True):
