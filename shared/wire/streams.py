@@ -54,10 +54,9 @@ class StreamReader(ABC, Generic[Item]):
             OcrError: the stream said it failed, or ended without its documented end.
         """
         deltas = self._read_all(None)
-        if self._error is not None:
-            raise self._error
         if not self._ended:
-            raise EngineFailed("the answer ended early", detail="a stream without its end")
+            early = EngineFailed("the answer ended early", detail="a stream without its end")
+            raise self._error or early
         return deltas
 
     def _read_all(self, data: bytes | None) -> list[Delta]:

@@ -416,3 +416,20 @@ def test_batches_are_asked_for():
     ]
     with pytest.raises(InvalidRequest):
         deepseek_batch.write_request([request_for(Task.TEXT, PathPage("/a"))])
+
+
+def test_an_answer_without_usage_and_finish_reason_is_read():
+    body = b'{"choices":[{"index":0,"message":{"role":"assistant","content":null}}]}'
+
+    assert openai.read_result(Reply(body=body)) == Result(text="")
+
+
+def test_what_another_server_adds_to_an_answer_is_passed_over():
+    body = (
+        b'{"choices":[{"finish_reason":"stop","index":0,"logprobs":{"content":[{"token":"a"}]},'
+        b'"message":{"role":"assistant","content":"a","refusal":null,"tool_calls":[]}}],'
+        b'"usage":{"prompt_tokens":9,"completion_tokens":null,"prompt_tokens_details":{}},'
+        b'"timings":{"prompt_n":1},"system_fingerprint":"b7050"}'
+    )
+
+    assert openai.read_result(Reply(body=body)) == Result(text="a", usage=Usage(9, 0))

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import strategies
 
 from shared.errors import EngineFailed, OcrError
+from shared.http import Incoming
 from shared.ocr import Delta, Done, Stop, Text, Usage
+from shared.wire import fleet
 from tests.shared.wire.goldens import failed, stream
 from tests.shared.wire.samples import (
     DELTAS,
@@ -268,3 +270,32 @@ def test_dots_lines_without_text_are_not_the_end():
 
 def test_a_dots_line_without_a_time_of_its_own_has_that_of_its_stamp():
     assert b'"created_at": "2025-09-13T17:28:02.123456"' in stream_writer("dots").write(Text("a"))
+
+
+def test_comments_of_a_proxy_are_no_text_of_deepseeks():
+    raw = b": keep-alive\n\ndata: a\n\n: ping\n\ndata: [DONE]\n\n"
+
+    assert text_of(read("deepseek", raw)[0]).strip("\n") == "a"
+
+
+@pytest.mark.parametrize("wire", ["dots", "fleet"])
+def test_blank_lines_between_lines_are_passed_over(wire: str):
+    data = stream(wire, DELTAS)
+
+    assert read(wire, b"\n" + data.replace(b"\n", b"\n\n")) == read(wire, data)
+
+
+def test_an_error_frame_may_be_a_bare_word():
+    _, error = read("openai", b'data: {"error":"broke"}\n\ndata: [DONE]\n\n')
+
+    assert type(error) is EngineFailed
+    assert str(error) == "broke"
+
+
+@pytest.mark.parametrize(
+    ("headers", "asked"),
+    [({}, False), ({"x-ocr-fleet": "1"}, True), ({"x-ocr-fleet": " 1 "}, True)]
+    + [({"x-ocr-fleet": value}, False) for value in ("", "0", "2", "true")],
+)
+def test_the_fleet_asks_by_a_header(headers: dict[str, str], asked: bool):
+    assert fleet.is_asked(Incoming(headers=headers)) is asked
