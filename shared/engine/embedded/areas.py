@@ -279,9 +279,7 @@ def _is_ruled(box: Bounds, rulings: Rulings, em: float) -> bool:
     return len(inside) >= 2
 
 
-def _with_head(
-    box: Bounds, above: Sequence[list[Segment]], rulings: Rulings, em: float
-) -> Bounds:
+def _with_head(box: Bounds, above: Sequence[list[Segment]], rulings: Rulings, em: float) -> Bounds:
     """Take in heads over several columns: narrow rows just above, of
     several pieces or parted from it by a line."""
     for row in reversed(above):

@@ -8,14 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from statistics import median
 from typing import Final, Literal
 
-import msgspec
-
-from shared.engine.embedded.bounds import foot, line_height, same_row, union
-from shared.engine.embedded.items import as_list, is_page_number
-from shared.engine.embedded.lines import Bounds, Line, Rulings
-from shared.engine.embedded.plan import DROP_CAP_RATIO, Plan
+from shared.engine.embedded.bounds import foot, line_height, same_row, union, width
+from shared.engine.embedded.items import as_list, is_page_number, list_start
+from shared.engine.embedded.lines import Bounds, Line, Plan, Rulings
+from shared.engine.embedded.plan import DROP_CAP_RATIO
 from shared.engine.embedded.tables import (
     Grid,
     read_table,
@@ -31,6 +30,9 @@ HEADING_CHARACTERS_MAX: Final = 200
 
 BREAKS_SHARE_MAX: Final = 0.34
 """In running text at most this share of the lines ends early; in addresses and verses most do."""
+
+LONG_LINE_EM: Final = 18.0
+"""Lines of this width are running text, however few there are."""
 
 NUMERIC_SHARE: Final = 0.4
 """A cell is a number, a price or a date when this much of it is digits."""
@@ -139,9 +141,15 @@ def _text(plan: Plan, lines: Sequence[Line], *, plain: bool) -> tuple[Category, 
         return category, f"{HEADINGS[category]} {join_lines(texts)}" if texts else ""
     if category is Category.FORMULA:
         return category, "\n".join(texts)
-    if category is Category.TEXT and (items := as_list(printed)) is not None:
+    if category is not Category.TEXT:
+        return category, _paragraphs(printed)
+    start = list_start(printed)
+    items = as_list(printed[start:])
+    if items is None:
+        return category, _paragraphs(printed)
+    if start == 0:
         return Category.LIST_ITEM, items
-    return category, _paragraphs(printed)
+    return category, f"{_paragraphs(printed[:start])}\n\n{items}"
 
 
 def _is_margin(plan: Plan, texts: Sequence[str]) -> bool:
@@ -191,7 +199,8 @@ def _paragraphs(printed: Sequence[Printed]) -> str:
         return ""
     right = max(each.box[2] for each in printed)
     early = [ends_early(above, below, right) for above, below in pairwise(printed)]
-    running = sum(early) <= BREAKS_SHARE_MAX * len(early)
+    letters = median([width(each.box) / max(1.0, each.tall) for each in printed])
+    running = sum(early) <= BREAKS_SHARE_MAX * len(early) or letters > LONG_LINE_EM
     text = printed[0].text
     for each, ended in zip(printed[1:], early, strict=True):
         if ended:

@@ -43,7 +43,9 @@ def write_fields(task: Task, lines: Sequence[Line]) -> str:
         case Task.INVOICE:
             fields = invoice(rows)
         case _:
-            fields = {"fields": [{"label": each, "value": value} for each, value in read_form(rows)]}
+            fields = {
+                "fields": [{"label": each, "value": value} for each, value in read_form(rows)]
+            }
     return json.dumps(fields, ensure_ascii=False, indent=2)
 
 

@@ -127,8 +127,6 @@ def _pair_of_row(row: Row, rows: Sequence[Row]) -> bool:
     return any(
         other is not row
         and len(other) == 2
-        and all(
-            abs(a.span.box[0] - b.span.box[0]) < near for a, b in zip(row, other, strict=True)
-        )
+        and all(abs(a.span.box[0] - b.span.box[0]) < near for a, b in zip(row, other, strict=True))
         for other in rows
     )

@@ -39,6 +39,15 @@ def is_page_number(text: str) -> bool:
     return _PAGE_NUMBER.fullmatch(text) is not None
 
 
+def list_start(printed: Sequence[Printed]) -> int:
+    """Where a list begins below a line of introduction; 0 when none does."""
+    for at, each in enumerate(printed):
+        first = _NUMBER.match(each.text)
+        if each.text[0] in BULLETS or (first is not None and first[1] == "1"):
+            return at
+    return 0
+
+
 def as_list(printed: Sequence[Printed]) -> str | None:
     """The lines as a Markdown list, or `None` when they are not one."""
     texts = [each.text for each in printed]

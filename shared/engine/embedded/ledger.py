@@ -230,7 +230,7 @@ def find_heads(rows: Sequence[Row]) -> Heads | None:
 
 
 def _head_kind(text: str, taken: set[str]) -> str:
-    bare = labels.plain(text.split("(")[0])
+    bare = labels.plain(text.split("(", maxsplit=1)[0])
     for kind in ("quantity", "unit", "amount", "name"):
         if kind not in taken and bare in HEADS[kind]:
             return kind
@@ -323,13 +323,15 @@ def _by_amounts(rows: Sequence[Row]) -> list[Good]:
 def _is_price(row: Row, amount: Amount) -> bool:
     """An amount of its own at the right, or one with a fraction: not the number of a house."""
     alone = len(row) > 1 and read_amount(row[-1].text) is not None
-    return (alone and amount.value != int(amount.value)) or _has_fraction(said(row)) or bool(
-        amount.currency
+    return (
+        (alone and amount.value != int(amount.value))
+        or _has_fraction(said(row))
+        or bool(amount.currency)
     )
 
 
 def _has_fraction(text: str) -> bool:
-    last = text.split()[-1].strip("*+-–−)")
+    last = text.rsplit(maxsplit=1)[-1].strip("*+-–−)")
     return len(last) > 3 and last[-3] in ".," and last[-2:].isdigit()
 
 
@@ -355,7 +357,7 @@ def _good(name: str, amount: float) -> Good:
         return Good(name[: times.start()].strip(), quantity, price.value if price else None, amount)
     rest, figure = split_amount(name)
     if figure is not None and any(char.isalpha() for char in rest):
-        if _counts(name.split()[-1], figure.value):
+        if _counts(name.rsplit(maxsplit=1)[-1], figure.value):
             name, quantity = rest, figure.value
         elif _has_fraction(name):
             name, unit = rest, figure.value

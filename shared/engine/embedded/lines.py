@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
+from shared.ocr import Category
+
 Point = tuple[float, float]
 """x, y."""
 
@@ -53,3 +55,16 @@ class Rulings(msgspec.Struct, frozen=True):
     """x1, y, x2."""
     vertical: tuple[tuple[float, float, float], ...] = ()
     """x, y1, y2."""
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """A block to be read."""
+
+    category: Category
+    box: Bounds
+    spans: tuple[Span, ...] = ()
+    """In reading order. Some are cut at a ruling: their quads are new, and so are their indexes."""
+    loose: bool = False
+    """A table only by the alignment of its lines; `make_block` looks at their text."""
+    sure: bool = False
+    """The layout model, too, calls it a page header or footer."""

@@ -11,10 +11,8 @@ import msgspec
 from shared.engine.embedded.bounds import (
     centre_y,
     foot,
-    height,
     line_height,
     overlap_x,
-    overlap_y,
     same_row,
     union,
     width,
@@ -36,6 +34,8 @@ USUAL_GAP_MAX_EM: Final = 0.9
 """Pages with few lines say little about the usual gap; this is double spacing."""
 HEIGHT_RATIO_MAX: Final = 1.45
 """Lines of one paragraph differ less in height; detected heights vary by a third."""
+HEAD_RATIO_MAX: Final = 1.25
+"""The same in headings, which are often set in two sizes."""
 INDENT_EM: Final = 0.7
 INDENTED_SHARE_MAX: Final = 0.4
 """Where more lines than this are indented it is a list with hanging lines, not a first line."""
@@ -191,7 +191,9 @@ def _gap_em(above: Segment, below: Segment) -> float:
 
 def _usual_gap(chains: Sequence[Sequence[Segment]]) -> float:
     gaps = sorted(
-        _gap_em(above, below) for chain in chains for above, below in zip(chain, chain[1:], strict=False)
+        _gap_em(above, below)
+        for chain in chains
+        for above, below in zip(chain, chain[1:], strict=False)
     )
     return min(USUAL_GAP_MAX_EM, gaps[len(gaps) * 2 // 5]) if gaps else 0.0
 
@@ -200,7 +202,8 @@ def _parts(above: Segment, below: Segment, usual: float, labels: Labels) -> bool
     if not _same_label(above.spans[0], below.spans[0], labels):
         return True
     small, large = sorted((above.tall, below.tall))
-    if large > HEIGHT_RATIO_MAX * small:
+    head = labels.get(above.spans[0].index) == "title"
+    if large > (HEAD_RATIO_MAX if head else HEIGHT_RATIO_MAX) * small:
         return True
     return _gap_em(above, below) > usual + PARAGRAPH_GAP_EM
 

@@ -6,13 +6,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-import msgspec
-
 from shared.engine.embedded.areas import Area, find_areas
 from shared.engine.embedded.bounds import (
     area,
     centre_x,
-    centre_y,
     em_of,
     foot,
     grown,
@@ -20,12 +17,11 @@ from shared.engine.embedded.bounds import (
     line_height,
     overlap_x,
     overlap_y,
-    same_row,
     share_inside,
     union,
     width,
 )
-from shared.engine.embedded.lines import Bounds, Point, Region, Rulings, Span
+from shared.engine.embedded.lines import Bounds, Plan, Point, Region, Rulings, Span
 from shared.engine.embedded.order import reading_order
 from shared.engine.embedded.paragraphs import (
     Labels,
@@ -35,6 +31,7 @@ from shared.engine.embedded.paragraphs import (
     rows_of,
     segments_of,
 )
+from shared.engine.embedded.roles import with_roles
 from shared.ocr import Category, Size
 
 SCORE_MIN: Final = 0.5
@@ -45,17 +42,8 @@ CUT_MARGIN_EM: Final = 0.6
 """A ruling cuts a line when it leaves at least this much on either side."""
 FIGURE_TEXT_MAX: Final = 0.25
 """A figure covered with more text than this is text, whatever the layout model says."""
-MARGIN_SHARE: Final = 0.12
-"""Page headers and footers stand in this much of the page's height, at its top and bottom."""
-BODY_LINES_MIN: Final = 6
-"""A page with fewer lines between has no header or footer: it is a crop, a card, a receipt."""
-APART_EM: Final = 1.2
-"""How far a page number without a region stands from the rest."""
 BREAK_EM: Final = 3.5
 """White space of this height from edge to edge parts a page; columns end above it."""
-HEADING_RATIO: Final = 1.3
-"""Without a region, letters so much larger than the rest make a heading."""
-HEADING_LINES_MAX: Final = 3
 DROP_CAP_RATIO: Final = 1.8
 """An initial is so much taller than the lines beside it."""
 
@@ -70,19 +58,6 @@ CATEGORIES: Final = {
 }
 """What cdla's labels are called here. `reference` is text, and figure and table make blocks of
 their own."""
-
-
-class Plan(msgspec.Struct, frozen=True):
-    """A block to be read."""
-
-    category: Category
-    box: Bounds
-    spans: tuple[Span, ...] = ()
-    """In reading order. Some are cut at a ruling: their quads are new, and so are their indexes."""
-    loose: bool = False
-    """A table only by the alignment of its lines; `make_block` looks at their text."""
-    sure: bool = False
-    """The layout model, too, calls it a page header or footer."""
 
 
 def plan_page(
@@ -104,7 +79,7 @@ def plan_page(
     plans += _columns([span for span in spans if span.vertical], em)
     plans += _pictures(regions, plans)
     ordered = _ordered(plans, em)
-    return tuple(_headings(_margins(ordered, size, em), em))
+    return tuple(with_roles(ordered, size, em))
 
 
 # ---- rulings and regions
@@ -307,106 +282,13 @@ def _pictures(regions: Sequence[Region], plans: Sequence[Plan]) -> list[Plan]:
     return pictures
 
 
-# ---- order, margins, headings
+# ---- order
 
 
 def _ordered(plans: Sequence[Plan], em: float) -> list[Plan]:
     vertical = [plan for plan in plans if plan.spans and plan.spans[0].vertical]
     mostly = sum(len(plan.spans) for plan in vertical) * 2 > sum(len(plan.spans) for plan in plans)
-    order = reading_order([plan.box for plan in plans], right_to_left=mostly, break_px=BREAK_EM * em)
+    order = reading_order(
+        [plan.box for plan in plans], right_to_left=mostly, break_px=BREAK_EM * em
+    )
     return [plans[at] for at in order]
-
-
-def _margins(plans: Sequence[Plan], size: Size, em: float) -> list[Plan]:
-    """Keep as page headers and footers only what stands at the page's edge, first and last."""
-    tops = [plan for plan in plans if _is_margin(plan, plans, size, em, top=True)]
-    bottoms = [plan for plan in plans if _is_margin(plan, plans, size, em, top=False)]
-    body: list[Plan] = []
-    for plan in plans:
-        if plan in tops or plan in bottoms:
-            continue
-        margin = plan.category in (Category.PAGE_HEADER, Category.PAGE_FOOTER)
-        body.append(msgspec.structs.replace(plan, category=Category.TEXT) if margin else plan)
-    lines = sum(len(plan.spans) for plan in body)
-    if lines < BODY_LINES_MIN:
-        return [
-            msgspec.structs.replace(plan, category=Category.TEXT)
-            if plan.category in (Category.PAGE_HEADER, Category.PAGE_FOOTER)
-            else plan
-            for plan in plans
-        ]
-    heads = [_as_margin(plan, Category.PAGE_HEADER) for plan in tops]
-    feet = [_as_margin(plan, Category.PAGE_FOOTER) for plan in bottoms]
-    return heads + body + feet
-
-
-def _as_margin(plan: Plan, category: Category) -> Plan:
-    sure = plan.category is category
-    return msgspec.structs.replace(plan, category=category, sure=sure)
-
-
-def _is_margin(plan: Plan, plans: Sequence[Plan], size: Size, em: float, *, top: bool) -> bool:
-    if plan.category in (Category.TABLE, Category.PICTURE, Category.FORMULA) or not plan.spans:
-        return False
-    edge = size[1] * MARGIN_SHARE
-    outer = plan.box[3] <= edge if top else plan.box[1] >= size[1] - edge
-    others = [other for other in plans if other is not plan and other.spans]
-    if top:
-        gaps = [other.box[1] - plan.box[3] for other in others if not _level(plan, other)]
-    else:
-        gaps = [plan.box[1] - other.box[3] for other in others if not _level(plan, other)]
-    first = all(gap > -em / 2 for gap in gaps)
-    wanted = Category.PAGE_HEADER if top else Category.PAGE_FOOTER
-    if plan.category is wanted:
-        beyond = [
-            other
-            for other in others
-            if other.category is not wanted
-            and not _level(plan, other)
-            and (centre_y(other.box) < plan.box[1] if top else centre_y(other.box) > plan.box[3])
-        ]
-        return outer and all(_is_small(other, em) for other in beyond)
-    apart = all(gap > APART_EM * em for gap in gaps)
-    return first and apart and _is_small(plan, em) and (outer or not top)
-
-
-def _level(a: Plan, b: Plan) -> bool:
-    return same_row(a.box, b.box)
-
-
-def _is_small(plan: Plan, em: float) -> bool:
-    """As short as a page number."""
-    return len(plan.spans) == 1 and width(plan.box) <= 3 * em and height(plan.box) <= 1.6 * em
-
-
-def _headings(plans: Sequence[Plan], em: float) -> list[Plan]:
-    """Find headings by their size, and the title among the headings."""
-    marked = [
-        msgspec.structs.replace(plan, category=Category.SECTION_HEADER)
-        if _is_heading(plan, em) and len(plans) > 1
-        else plan
-        for plan in plans
-    ]
-    heads = [plan for plan in marked if plan.category is Category.SECTION_HEADER]
-    if not heads:
-        return marked
-    largest = max(heads, key=_letters)
-    rivals = [plan for plan in heads if plan is not largest and _letters(plan) > 0.85 * _letters(largest)]
-    if _letters(largest) < HEADING_RATIO * em or rivals:
-        return marked
-    return [
-        msgspec.structs.replace(plan, category=Category.TITLE) if plan is largest else plan
-        for plan in marked
-    ]
-
-
-def _letters(plan: Plan) -> float:
-    return sum(line_height(span) for span in plan.spans) / max(1, len(plan.spans))
-
-
-def _is_heading(plan: Plan, em: float) -> bool:
-    if plan.category is not Category.TEXT or not plan.spans or plan.spans[0].vertical:
-        return False
-    few = len(plan.spans) <= HEADING_LINES_MAX
-    wide = width(plan.box) > 3 * em
-    return few and wide and _letters(plan) >= HEADING_RATIO * em

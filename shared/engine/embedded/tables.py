@@ -290,17 +290,13 @@ def _rows_in(band: int, places: Sequence[Place]) -> list[float]:
     return [median(centres) for centres in zip(*alike, strict=True)] if level else []
 
 
-def _spread(
-    place: Place, split: dict[int, list[float]], starts: dict[int, int]
-) -> list[Place]:
+def _spread(place: Place, split: dict[int, list[float]], starts: dict[int, int]) -> list[Place]:
     first, end = starts[place.row], starts[place.row + place.rows]
     seeds = split.get(place.row)
     rows = text_rows(place.lines)
     if seeds is None or place.rows > 1 or len(rows) != len(seeds):
         return [Place(first, place.column, end - first, place.columns, place.lines)]
-    return [
-        Place(first + at, place.column, 1, place.columns, row) for at, row in enumerate(rows)
-    ]
+    return [Place(first + at, place.column, 1, place.columns, row) for at, row in enumerate(rows)]
 
 
 # ---- without rulings

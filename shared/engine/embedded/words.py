@@ -15,7 +15,7 @@ from shared.engine.embedded.lines import Bounds
 HYPHENS: Final = "-‐\u00ad"
 """Hyphen-minus, hyphen, soft hyphen: what ends a line in the middle of a word."""
 
-STANDALONE: Final = frozenset("non self well cross half high long anti vice ultra".split())
+STANDALONE: Final = frozenset(["non", "self", "well", "cross", "half", "high", "long", "anti", "vice", "ultra"])
 """Parts that keep their hyphen before another word in English: "non-" + "governmental". Only what
 hardly ever is the beginning of a longer word; "pre", "ex" or "part" are ("pre-" + "sented")."""
 
@@ -59,7 +59,7 @@ def _across_hyphen(before: str, after: str) -> str:
     """A word the line's end cut loses its hyphen; a compound keeps it."""
     if before[-1] == "\u00ad":
         return before[:-1] + after
-    head = before[:-1].split()[-1].lstrip("([\"'“‘„«") if before[:-1].split() else ""
+    head = before[:-1].rsplit(maxsplit=1)[-1].lstrip("([\"'“‘„«") if before[:-1].split() else ""
     kept = (
         not after[0].islower()
         or "-" in head
