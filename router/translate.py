@@ -102,10 +102,9 @@ def clamp(sampling: Sampling, allowed: Range) -> tuple[Sampling, tuple[str, ...]
     moved: dict[str, float] = {}
     if sampling.temperature is not None and sampling.temperature > allowed.temperature_max:
         moved["temperature"] = allowed.temperature_max
-    most = allowed.max_tokens_max
-    if most is not None and sampling.max_tokens is not None:
-        if sampling.max_tokens > most or sampling.max_tokens == -1:
-            moved["max_tokens"] = most
+    most, tokens = allowed.max_tokens_max, sampling.max_tokens
+    if most is not None and tokens is not None and (tokens > most or tokens == -1):
+        moved["max_tokens"] = most
     if not moved:
         return sampling, ()
     return msgspec.structs.replace(sampling, **moved), tuple(moved)

@@ -7,10 +7,11 @@ sends beyond that is read and dropped (to another bound), so that it can hear th
 from __future__ import annotations
 
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 from urllib.parse import parse_qsl
 
+import msgspec
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
 from shared.errors import Cancelled, ImageTooLarge, InvalidRequest
@@ -30,30 +31,46 @@ FORM_PARTS_MAX = 1_000
 
 
 async def read_incoming(scope: Scope, receive: Receive, *, bytes_max: int) -> Incoming:
-    """Read the whole request.
+    """Read the whole request; a form is parsed as it comes.
 
     Raises:
         ImageTooLarge: the body has more than `bytes_max` bytes.
         InvalidRequest: the form or its compression is broken.
         Cancelled: the client went away while sending.
     """
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-    chunks = _bounded(_inflated(_chunks(receive), headers), receive, bytes_max)
-    media_type, options = parse_options_header(headers.get("content-type", ""))
-    form: Form | None = None
-    body = b""
-    if media_type == "multipart/form-data":
-        form = await _read_multipart(chunks, options.get("boundary", ""))
-    else:
+    incoming = read_head(scope)
+    chunks = read_chunks(incoming, receive, bytes_max=bytes_max)
+    boundary = form_boundary(incoming)
+    if boundary is None:
         body = b"".join([chunk async for chunk in chunks])
+        return msgspec.structs.replace(incoming, body=body)
+    reader = FormReader(boundary)
+    async for chunk in chunks:
+        reader.feed(chunk)
+    return msgspec.structs.replace(incoming, form=reader.close())
+
+
+def read_head(scope: Scope) -> Incoming:
+    """The request without its body."""
     return Incoming(
         method=scope["method"],
         path=scope["path"],
         query=dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)),
-        headers=headers,
-        body=body,
-        form=form,
+        headers={
+            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+        },
     )
+
+
+def read_chunks(incoming: Incoming, receive: Receive, *, bytes_max: int) -> AsyncIterator[bytes]:
+    """The body as it comes, unpacked and bounded; raises as `read_incoming`."""
+    return _bounded(_inflated(_chunks(receive), incoming.headers), receive, bytes_max)
+
+
+def form_boundary(incoming: Incoming) -> str | None:
+    """The boundary of a multipart body; `None` for any other body."""
+    media_type, options = parse_options_header(incoming.headers.get("content-type", ""))
+    return options.get("boundary", "") if media_type == "multipart/form-data" else None
 
 
 async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
@@ -67,7 +84,9 @@ async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
             return
 
 
-async def _inflated(chunks: AsyncIterator[bytes], headers: dict[str, str]) -> AsyncIterator[bytes]:
+async def _inflated(
+    chunks: AsyncIterator[bytes], headers: Mapping[str, str]
+) -> AsyncIterator[bytes]:
     """Undo `Content-Encoding: gzip` or `deflate`, a bounded piece at a time."""
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding in {"", "identity"}:
@@ -112,39 +131,55 @@ async def _drop_rest(receive: Receive) -> None:
             return
 
 
-async def _read_multipart(chunks: AsyncIterator[bytes], boundary: str) -> Form:
-    if not boundary:
-        raise InvalidRequest("The multipart form names no boundary")
-    fields: dict[str, str] = {}
-    files: list[tuple[str, Upload]] = []
-    segment: MultipartSegment | None = None
-    data = bytearray()
-    try:
-        with PushMultipartParser(boundary, max_segment_count=FORM_PARTS_MAX) as parser:
-            async for chunk in chunks:
-                for part in parser.parse(chunk) if chunk else ():
-                    if isinstance(part, MultipartSegment):
-                        segment, data = part, bytearray()
-                    elif part:
-                        data += part
-                    elif segment is not None:
-                        _keep(segment, data, fields, files)
-    except MultipartError as error:
-        raise InvalidRequest("The multipart form is broken", detail=str(error)) from error
-    return Form(fields=fields, files=tuple(files))
+class FormReader:
+    """Parses a multipart form from pieces of any length. With `files=False` their bytes are
+    dropped: enough to see the plain fields of a form that is passed on as it is."""
 
+    def __init__(self, boundary: str, *, files: bool = True) -> None:
+        if not boundary:
+            raise InvalidRequest("The multipart form names no boundary")
+        self._parser = PushMultipartParser(boundary, max_segment_count=FORM_PARTS_MAX)
+        self._keeps_files = files
+        self._segment: MultipartSegment | None = None
+        self._data = bytearray()
+        self._fields: dict[str, str] = {}
+        self._files: list[tuple[str, Upload]] = []
 
-def _keep(
-    segment: MultipartSegment,
-    data: bytearray,
-    fields: dict[str, str],
-    files: list[tuple[str, Upload]],
-) -> None:
-    if segment.filename is not None:
-        content_type = segment.content_type or "application/octet-stream"
-        files.append((segment.name, Upload(bytes(data), segment.filename, content_type)))
-    else:
+    def feed(self, chunk: bytes) -> None:
+        """Raises `InvalidRequest` where the form is broken."""
+        if not chunk:
+            return  # to the parser it would be the end
         try:
-            fields[segment.name] = data.decode(segment.charset or "utf-8")
+            for part in self._parser.parse(chunk):
+                self._take(part)
+        except MultipartError as error:
+            raise InvalidRequest("The multipart form is broken", detail=str(error)) from error
+
+    def close(self) -> Form:
+        """The form. Raises `InvalidRequest` where it ends early."""
+        try:
+            self._parser.close()
+        except MultipartError as error:
+            raise InvalidRequest("The multipart form is broken", detail=str(error)) from error
+        return Form(fields=self._fields, files=tuple(self._files))
+
+    def _take(self, part: MultipartSegment | bytes | bytearray | None) -> None:
+        if isinstance(part, MultipartSegment):
+            self._segment, self._data = part, bytearray()
+        elif self._segment is None:
+            return
+        elif part is None:
+            self._keep(self._segment)
+        elif self._keeps_files or self._segment.filename is None:
+            self._data += part
+
+    def _keep(self, segment: MultipartSegment) -> None:
+        if segment.filename is not None:
+            content_type = segment.content_type or "application/octet-stream"
+            upload = Upload(bytes(self._data), segment.filename, content_type)
+            self._files.append((segment.name, upload))
+            return
+        try:
+            self._fields[segment.name] = self._data.decode(segment.charset or "utf-8")
         except (UnicodeDecodeError, LookupError) as error:
             raise InvalidRequest(f"Form field {segment.name} is not text") from error
