@@ -52,7 +52,7 @@ def write_dots(blocks: Iterable[Block], *, texts: bool = True) -> str:
 
 
 def read_dots(text: str) -> tuple[Block, ...]:
-    """The blocks of a layout JSON: an array, an object that holds one, or objects one after another.
+    """The blocks of a layout JSON: an array, an object that holds one, or objects in a row.
 
     What is whole is read; a last object that was cut short, and objects without four numbers as
     their box, are left out. A text that holds no block gives no blocks.

@@ -46,9 +46,17 @@ CURRENCIES: Final = {
 }
 """ISO codes of signs and short names. `¥` is both yen and yuan and stays as it is read."""
 
-CODES: Final = frozenset(
-    ["AED", "ARS", "AUD", "BGN", "BHD", "BRL", "CAD", "CHF", "CLP", "CNY", "COP", "CZK", "DKK", "EGP", "EUR", "GBP", "HKD", "HRK", "HUF", "IDR", "ILS", "INR", "ISK", "JPY", "KES", "KRW", "KWD", "KZT", "MAD", "MXN", "MYR", "NGN", "NOK", "NZD", "PEN", "PHP", "PKR", "PLN", "QAR", "RON", "RSD", "RUB", "SAR", "SEK", "SGD", "THB", "TRY", "TWD", "UAH", "USD", "UYU", "VND", "ZAR"]
-)
+# fmt: off
+CODES: Final = frozenset({
+    "AED", "ARS", "AUD", "BGN", "BHD", "BRL", "CAD", "CHF", "CLP", "CNY", "COP",
+    "CZK", "DKK", "EGP", "EUR", "GBP", "HKD", "HRK", "HUF", "IDR", "ILS", "INR",
+    "ISK", "JPY", "KES", "KRW", "KWD", "KZT", "MAD", "MXN", "MYR", "NGN", "NOK",
+    "NZD", "PEN", "PHP", "PKR", "PLN", "QAR", "RON", "RSD", "RUB", "SAR", "SEK",
+    "SGD", "THB", "TRY", "TWD", "UAH", "USD", "UYU", "VND", "ZAR",
+})
+# fmt: on
+
+SIGNS: Final = tuple(sign.casefold() for sign in (*CURRENCIES, *CODES, "¥"))
 
 PART_CHARACTERS: Final = frozenset("0123456789.,'’ \u00a0\u202f-–−+()")
 """What an amount is written with, besides its currency."""
@@ -101,9 +109,8 @@ def _tidy(text: str) -> str:
 def _without_currency(text: str) -> str | None:
     """The digits' part of an amount, or `None` when there are words in it."""
     rest = text
-    for sign in (*CURRENCIES, *CODES, "¥"):
+    for sign in SIGNS:
         folded = rest.casefold()
-        sign = sign.casefold()
         if folded.startswith(sign):
             rest = rest[len(sign) :].lstrip(" .")
         elif folded.endswith(sign):
@@ -112,9 +119,14 @@ def _without_currency(text: str) -> str | None:
             rest = rest[: -len(sign) - 1]
     parts = rest.split()
     # A tax class after the amount ("3.50 A", "2,99 B*") is no part of it.
-    if len(parts) > 1 and len(parts[-1]) <= MARKS_MAX and not parts[-1][0].isdigit():
-        if any(char.isdigit() for char in parts[-2]) and parts[-1] not in {"-", "–", "−"}:
-            rest = " ".join(parts[:-1])
+    if (
+        len(parts) > 1
+        and len(parts[-1]) <= MARKS_MAX
+        and not parts[-1][0].isdigit()
+        and parts[-1] not in {"-", "–", "−"}
+        and any(char.isdigit() for char in parts[-2])
+    ):
+        rest = " ".join(parts[:-1])
     return rest if rest and set(rest) <= PART_CHARACTERS else None
 
 
@@ -178,7 +190,7 @@ def read_date(text: str, *, month_first: bool = True) -> str:
     # dateparser takes 0.2 s to import; only these three tasks need it.
     from dateparser.search import search_dates  # noqa: PLC0415
 
-    settings = {"STRICT_PARSING": True, "RETURN_AS_TIMEZONE_AWARE": False}
+    settings: dict[str, bool | str] = {"STRICT_PARSING": True, "RETURN_AS_TIMEZONE_AWARE": False}
     if not month_first:
         settings["DATE_ORDER"] = "DMY"
     found = search_dates(text, languages=list(LANGUAGES), settings=settings) or []

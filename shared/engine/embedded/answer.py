@@ -51,13 +51,13 @@ class Answer(Protocol):
     plain: bool
     """Whether `make_block` is to leave out all markup."""
 
-    def feed(self, block: Block) -> str:
+    def feed(self, block: Block, /) -> str:
         """The next block in reading order; the text that can be sent now."""
 
-    def finish(self, blocks: Sequence[Block], lines: Sequence[Line]) -> str:
+    def finish(self, blocks: Sequence[Block], lines: Sequence[Line], /) -> str:
         """All blocks and lines of the page; what remains to be sent.
 
-        For a phrase to be located the lines stand on the page as sent, otherwise on the upright one.
+        To locate a phrase the lines stand on the page as sent, otherwise on the upright one.
         """
 
 
@@ -104,7 +104,7 @@ class Written:
         self._without = without
         self._started = False
 
-    def feed(self, block: Block) -> str:
+    def feed(self, block: Block, /) -> str:
         text = block.text.strip()
         wanted = self._only in {None, block.category} and block.category not in self._without
         if not text or not wanted:
@@ -113,7 +113,7 @@ class Written:
         self._started = True
         return head + text
 
-    def finish(self, blocks: Sequence[Block], lines: Sequence[Line]) -> str:
+    def finish(self, blocks: Sequence[Block], _lines: Sequence[Line], /) -> str:
         """Nothing remains; a page of which nothing but its margins was read shows those."""
         if self._started or self._only is not None:
             return ""
@@ -129,10 +129,10 @@ class Dots:
     def __init__(self, *, texts: bool) -> None:
         self._writer = DotsWriter(texts=texts)
 
-    def feed(self, block: Block) -> str:
+    def feed(self, block: Block, /) -> str:
         return self._writer.feed(block)
 
-    def finish(self, blocks: Sequence[Block], lines: Sequence[Line]) -> str:
+    def finish(self, _blocks: Sequence[Block], _lines: Sequence[Line], /) -> str:
         return self._writer.close()
 
 
@@ -147,12 +147,12 @@ class Grounding:
         self._texts = texts
         self._started = False
 
-    def feed(self, block: Block) -> str:
+    def feed(self, block: Block, /) -> str:
         head = "\n\n" if self._started else ""
         self._started = True
         return head + write_grounded(block, self._size, texts=self._texts)
 
-    def finish(self, blocks: Sequence[Block], lines: Sequence[Line]) -> str:
+    def finish(self, _blocks: Sequence[Block], _lines: Sequence[Line], /) -> str:
         return ""
 
 
@@ -170,10 +170,10 @@ class Located:
         self._grounding = recipe.layout == "grounding"
         self._size = size
 
-    def feed(self, block: Block) -> str:
+    def feed(self, _block: Block, /) -> str:
         return ""
 
-    def finish(self, blocks: Sequence[Block], lines: Sequence[Line]) -> str:
+    def finish(self, _blocks: Sequence[Block], lines: Sequence[Line], /) -> str:
         found = find_phrase(self._phrase, lines)
         boxes = [_box(line) for line in found]
         if not self._grounding:
@@ -223,10 +223,10 @@ class Fields:
     def __init__(self, task: Task) -> None:
         self._task = task
 
-    def feed(self, block: Block) -> str:
+    def feed(self, _block: Block, /) -> str:
         return ""
 
-    def finish(self, blocks: Sequence[Block], lines: Sequence[Line]) -> str:
+    def finish(self, _blocks: Sequence[Block], lines: Sequence[Line], /) -> str:
         return write_fields(self._task, lines)
 
 
@@ -257,10 +257,10 @@ class Description:
         self._size = size
         self._text = Written(tables)
 
-    def feed(self, block: Block) -> str:
+    def feed(self, _block: Block, /) -> str:
         return ""
 
-    def finish(self, blocks: Sequence[Block], lines: Sequence[Line]) -> str:
+    def finish(self, blocks: Sequence[Block], _lines: Sequence[Line], /) -> str:
         width, height = self._size
         text = "".join(map(self._text.feed, blocks))
         said = f"The image is {width} x {height} pixels. {_contents(blocks)}"

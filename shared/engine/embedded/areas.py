@@ -4,6 +4,7 @@ short pieces that line up. What the cells are is `tables`' business."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from statistics import median
 from typing import Final
 
@@ -253,7 +254,7 @@ def _follows(row: list[Segment], run: list[list[Segment]], em: float) -> bool:
 
 
 def _gaps(row: Sequence[Segment]) -> list[tuple[float, float]]:
-    return [(a.box[2], b.box[0]) for a, b in zip(row, row[1:], strict=False)]
+    return [(a.box[2], b.box[0]) for a, b in pairwise(row)]
 
 
 def _trimmed(run: list[list[Segment]]) -> list[list[Segment]]:

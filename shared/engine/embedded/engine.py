@@ -21,9 +21,9 @@ import msgspec
 from shared.engine.embedded import answer as answers
 from shared.engine.embedded.blocks import make_block
 from shared.engine.embedded.crew import Crew, core_count, give_back_memory
-from shared.engine.embedded.lines import Line, Region, Rulings, Span
+from shared.engine.embedded.lines import Line, Plan, Region, Rulings, Span
 from shared.engine.embedded.models import Models, recogniser_width
-from shared.engine.embedded.plan import Plan, plan_page
+from shared.engine.embedded.plan import plan_page
 from shared.engine.embedded.reader import PageReader, foreign_confidence
 from shared.engine.embedded.rulings import find_rulings
 from shared.engine.embedded.sheet import (

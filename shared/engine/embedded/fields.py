@@ -43,14 +43,13 @@ def write_fields(task: Task, lines: Sequence[Line]) -> str:
         case Task.INVOICE:
             fields = invoice(rows)
         case _:
-            fields = {
-                "fields": [{"label": each, "value": value} for each, value in read_form(rows)]
-            }
+            pairs = read_form(rows)
+            fields = {"fields": [{"label": label, "value": value} for label, value in pairs]}
     return json.dumps(fields, ensure_ascii=False, indent=2)
 
 
 def receipt(rows: Sequence[Row]) -> dict[str, object]:
-    """`price` is what a line of goods costs, as printed at its end; a line without a count is one."""
+    """`price` is what a line of goods costs, as printed at its end; no count printed is one."""
     sums = read_sums(rows)
     currency = sums.currency or any_currency(rows)
     merchant = next(values_of(rows, "vendor"), "") or first_name(_head(rows))

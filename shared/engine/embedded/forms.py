@@ -1,4 +1,4 @@
-"""Labels and values of a form: beside each other, below each other, in one line, and check boxes."""
+"""Labels and values of a form: side by side, one below the other, in one line, and check boxes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def read_form(rows: Sequence[Row]) -> list[tuple[str, str]]:
 
 
 def _boxes(text: str) -> list[tuple[str, str]]:
-    """ "☒ Single ☐ Married" is two fields; a label before the boxes stands before each."""
+    """Each box with the words after it: `☒ Single ☐ Married` is two fields."""
     marks = list(_BOX.finditer(text))
     pairs = []
     for number, mark in enumerate(marks):
@@ -120,7 +120,7 @@ def _value(text: str) -> str:
 
 
 def _pair_of_row(row: Row, rows: Sequence[Row]) -> bool:
-    """Two pieces in a row, and in other rows at the same places: label and value without a colon."""
+    """Two pieces in a row, as in other rows: label and value without a colon."""
     if len(row) != 2 or any(_has_label(line.text) or _boxes(line.text) for line in row):
         return False
     near = 2 * line_height(row[0].span)

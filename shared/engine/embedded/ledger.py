@@ -12,8 +12,8 @@ import regex
 from shared.engine.embedded import labels
 from shared.engine.embedded.amounts import Amount, currency_in, read_amount, split_amount
 from shared.engine.embedded.bounds import centre_x, line_height, overlap_x, width
+from shared.engine.embedded.cells import text_rows
 from shared.engine.embedded.lines import Line
-from shared.engine.embedded.tables import text_rows
 
 Row = list[Line]
 
@@ -47,6 +47,8 @@ SUMS: Final = ("subtotal", "tax", "total", "payable", "paid", "discount", "count
 
 
 class Sums(msgspec.Struct, kw_only=True):
+    """What a page states to be paid, 0 where it says nothing."""
+
     subtotal: float = 0
     tax: float = 0
     total: float = 0
@@ -81,9 +83,9 @@ def kind_of(text: str) -> tuple[str, str] | None:
         if word is None or (best is not None and len(word) <= len(best[1])):
             continue
         rest = " ".join(text.split())[len(word) :].lstrip()
-        if len(word) <= WEAK_LETTERS and word.isascii() and rest and rest[0] not in ":：#":
-            if kind not in SUMS:
-                continue
+        weak = len(word) <= WEAK_LETTERS and word.isascii() and kind not in SUMS
+        if weak and rest and rest[0] not in ":：#":
+            continue
         best = kind, word
     return best
 

@@ -6,6 +6,7 @@ Geometry alone; text is not looked at.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from typing import Final
 
 from shared.engine.embedded.bounds import centre_y, height, overlap_x, overlap_y, width
@@ -19,12 +20,13 @@ SHARED_Y: Final = 0.5
 
 
 def reading_order(
-    boxes: Sequence[Bounds], *, right_to_left: bool = False, break_px: float = float("inf")
+    boxes: Sequence[Bounds], *, right_to_left: bool = False, break_px: float = inf
 ) -> list[int]:
     """The indexes of the boxes in the order in which they are read.
 
     White space of `break_px` from edge to edge parts the page: all above it comes first. Inside
-    such a part two rules give pairs, after T. Breuel's "High Performance Document Layout Analysis" (2003): of
+    such a part two rules give pairs, after T. Breuel, High Performance Document Layout Analysis
+    (2003): of
     two boxes above one another the upper comes first; of two side by side the left one, with
     everything in its column, unless a box across both columns parts them.
     """
@@ -39,7 +41,7 @@ def reading_order(
 
 def _bands(boxes: Sequence[Bounds], break_px: float) -> list[list[int]]:
     bands: list[list[int]] = []
-    bottom = float("-inf")
+    bottom = -inf
     for at in sorted(range(len(boxes)), key=lambda at: boxes[at][1]):
         if not bands or boxes[at][1] - bottom >= break_px:
             bands.append([])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from statistics import median
 from typing import Final
 
@@ -176,7 +177,7 @@ def paragraphs_of(chains: Sequence[Sequence[Segment]], labels: Labels) -> list[l
     paragraphs: list[list[Segment]] = []
     for chain in chains:
         current = [chain[0]]
-        for above, below in zip(chain, chain[1:], strict=False):
+        for above, below in pairwise(chain):
             if _parts(above, below, usual, labels):
                 paragraphs.append(current)
                 current = []
@@ -190,11 +191,7 @@ def _gap_em(above: Segment, below: Segment) -> float:
 
 
 def _usual_gap(chains: Sequence[Sequence[Segment]]) -> float:
-    gaps = sorted(
-        _gap_em(above, below)
-        for chain in chains
-        for above, below in zip(chain, chain[1:], strict=False)
-    )
+    gaps = sorted(_gap_em(above, below) for chain in chains for above, below in pairwise(chain))
     return min(USUAL_GAP_MAX_EM, gaps[len(gaps) * 2 // 5]) if gaps else 0.0
 
 

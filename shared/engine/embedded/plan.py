@@ -4,6 +4,7 @@ read, so that recognition can stream block by block. Geometry alone; text is `bl
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 from shared.engine.embedded.areas import Area, find_areas
@@ -74,7 +75,7 @@ def plan_page(
     tables, taken = _tables(standing, areas, rulings, em)
     chains = chains_of(_without(segments, taken), em)
     texts = _with_initials(paragraphs_of(chains, labels))
-    plans = [_text_plan(text, labels, em) for text in texts]
+    plans = [_text_plan(text, labels) for text in texts]
     plans += tables
     plans += _columns([span for span in spans if span.vertical], em)
     plans += _pictures(regions, plans)
@@ -146,7 +147,7 @@ def _tables(
             next_index += len(cut) if len(cut) > 1 else 0
             pieces.extend(cut)
         box = union([each.box, *(span.box for span in pieces)])
-        ordered = _row_by_row(pieces, em)
+        ordered = _row_by_row(pieces)
         plans.append(Plan(Category.TABLE, box, ordered, loose=each.loose))
     return plans, taken
 
@@ -161,7 +162,7 @@ def _without(segments: Sequence[Segment], taken: set[int]) -> list[Segment]:
     return kept
 
 
-def _row_by_row(spans: Sequence[Span], em: float) -> tuple[Span, ...]:
+def _row_by_row(spans: Sequence[Span]) -> tuple[Span, ...]:
     singles = [Segment(spans=(span,), box=foot(span)) for span in spans]
     return tuple(segment.spans[0] for row in rows_of(singles) for segment in row)
 
@@ -176,11 +177,7 @@ def _cut(span: Span, rulings: Rulings, index: int, em: float) -> list[Span]:
         and min(y2, bottom) - max(y1, top) >= 0.7 * (bottom - top)
     )
     edges = [left, *places, right]
-    parts = [
-        (low, high)
-        for low, high in zip(edges, edges[1:], strict=False)
-        if high - low >= CUT_MARGIN_EM * em
-    ]
+    parts = [(low, high) for low, high in pairwise(edges) if high - low >= CUT_MARGIN_EM * em]
     if len(parts) < 2 or width(span.box) < 1:
         return [span]
     return [_part(span, low, high, index + at) for at, (low, high) in enumerate(parts)]
@@ -200,7 +197,7 @@ def _on(a: Point, b: Point, share: float) -> Point:
 # ---- texts
 
 
-def _text_plan(text: Sequence[Segment], labels: Labels, em: float) -> Plan:
+def _text_plan(text: Sequence[Segment], labels: Labels) -> Plan:
     spans = tuple(span for segment in text for span in segment.spans)
     box = union(span.box for span in spans)
     label = labels.get(spans[0].index, "")

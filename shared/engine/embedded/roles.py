@@ -142,8 +142,9 @@ def _without_bylines(plans: Sequence[Plan], em: float) -> list[Plan]:
             and _letters(above) > HEADING_RATIO * _letters(plan)
             and plan.box[1] - above.box[3] < em
         ):
-            plan = msgspec.structs.replace(plan, category=Category.TEXT)
-        kept.append(plan)
+            kept.append(msgspec.structs.replace(plan, category=Category.TEXT))
+        else:
+            kept.append(plan)
     return kept
 
 

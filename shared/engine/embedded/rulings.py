@@ -45,7 +45,7 @@ def _ink(gray: Gray) -> Gray:
     """White on black where the page is darker than its surroundings."""
     around = cv2.blur(gray, (WINDOW_PX, WINDOW_PX))
     darker = cv2.subtract(around, gray)
-    return cv2.threshold(darker, CONTRAST, 255, cv2.THRESH_BINARY)[1].astype(np.uint8, copy=False)
+    return np.where(darker > CONTRAST, np.uint8(255), np.uint8(0))
 
 
 def _pieces(ink: Gray, length: int) -> list[Piece]:

@@ -15,7 +15,9 @@ from shared.engine.embedded.lines import Bounds
 HYPHENS: Final = "-‐\u00ad"
 """Hyphen-minus, hyphen, soft hyphen: what ends a line in the middle of a word."""
 
-STANDALONE: Final = frozenset(["non", "self", "well", "cross", "half", "high", "long", "anti", "vice", "ultra"])
+STANDALONE: Final = frozenset(
+    {"non", "self", "well", "cross", "half", "high", "long", "anti", "vice", "ultra"}
+)
 """Parts that keep their hyphen before another word in English: "non-" + "governmental". Only what
 hardly ever is the beginning of a longer word; "pre", "ex" or "part" are ("pre-" + "sented")."""
 
