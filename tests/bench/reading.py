@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 import statistics
 import sys
 import time
@@ -27,12 +28,15 @@ from tests.bench.checks import run_checks
 from tests.bench.plain import Plain
 from tests.bench.scans import FOLDER, Scan, scans
 from tests.pages import DRAWN, FontMissing, page
-from tests.reading.measure import character_error, flat
+from tests.reading.measure import character_error
 
 CLIENTS = 4
 """The project promises figures for one client and for four."""
 
 NOTHING = "-"
+
+WORDS = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]|[^\s\u3040-\u30ff\u4e00-\u9fff]+")
+"""A Han character or kana is a word of its own: nothing parts them on the page."""
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,7 +109,7 @@ def words_of_layer(text: str, scan: Scan) -> str:
 
 def words_shared(truth: str, text: str) -> float:
     """F1 over words whatever their order: a text layer's order is its printer's, not a reader's."""
-    wanted, found = (Counter(flat(each).split()) for each in (truth, bare(text)))
+    wanted, found = (Counter(WORDS.findall(each)) for each in (bare(truth), bare(text)))
     return 2 * (wanted & found).total() / max(1, wanted.total() + found.total())
 
 
