@@ -16,6 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
+from shared.errors import EngineFailed
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -24,6 +26,8 @@ THREADS_MAX: Final = 16
 
 NICENESS: Final = 5
 """How far the threads step back for the event loop, so that `/health` answers under full load."""
+
+CLOSED: Final = "the engine was closed while it was reading"
 
 _CGROUP_CPU: Final = Path("/sys/fs/cgroup/cpu.max")
 
@@ -36,13 +40,25 @@ class Crew:
         self._pool = ThreadPoolExecutor(threads, "ocr-page", initializer=_step_back)
 
     def submit(self, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
-        """Queue a step. Cancelling the future takes it out of the queue, unless it runs already."""
-        work: Future[T] = self._pool.submit(step, *args, **kwargs)
+        """Queue a step. Cancelling the future takes it out of the queue, unless it runs already.
+
+        Raises:
+            EngineFailed: the crew was closed.
+        """
+        try:
+            work: Future[T] = self._pool.submit(step, *args, **kwargs)
+        except RuntimeError as error:
+            raise EngineFailed(CLOSED) from error
         return asyncio.wrap_future(work)
 
     async def do(self, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Queue a step and wait for it."""
         return await self.submit(step, *args, **kwargs)
+
+    def later(self, step: Callable[[], object]) -> None:
+        """Queue a step that nobody waits for; a closed crew leaves it undone."""
+        with suppress(RuntimeError):
+            self._pool.submit(step)
 
     async def close(self) -> None:
         """Drop the steps that wait, and end the threads once their running steps are done."""

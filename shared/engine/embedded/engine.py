@@ -20,7 +20,7 @@ import msgspec
 
 from shared.engine.embedded import answer as answers
 from shared.engine.embedded.blocks import make_block
-from shared.engine.embedded.crew import Crew, core_count, give_back_memory
+from shared.engine.embedded.crew import CLOSED, Crew, core_count, give_back_memory
 from shared.engine.embedded.lines import Line, Plan, Region, Rulings, Span
 from shared.engine.embedded.models import Models, recogniser_width
 from shared.engine.embedded.plan import plan_page
@@ -92,10 +92,14 @@ class EmbeddedEngine:
         self._threads = threads or core_count()
         self._tessdata = tessdata
         self._tools: _Tools | None = None
+        self._opening = asyncio.Lock()
 
     async def open(self) -> None:
-        if self._tools is not None:
-            return
+        async with self._opening:
+            if self._tools is None:
+                self._tools = await self._load()
+
+    async def _load(self) -> _Tools:
         crew = Crew(self._threads)
         try:
             models = await crew.do(Models, self._threads)
@@ -105,7 +109,7 @@ class EmbeddedEngine:
             reason = "the embedded engine's models cannot be loaded"
             raise EngineFailed(reason, detail=repr(error)) from error
         log.info("embedded engine ready: %d threads", self._threads)
-        self._tools = _Tools(crew, models, tesseract)
+        return _Tools(crew, models, tesseract)
 
     async def read(self, request: Request) -> AsyncGenerator[Delta, None]:
         tools = self._tools
@@ -121,7 +125,7 @@ class EmbeddedEngine:
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if tools.closed and task is not None and not task.cancelling():
-                raise EngineFailed("the engine was closed while it was reading") from None
+                raise EngineFailed(CLOSED) from None
             raise
         except Exception as error:
             log.exception("reading a page failed")
@@ -249,8 +253,7 @@ async def _page(
                 yield piece
     finally:
         tools.pages -= 1
-        if not tools.closed:
-            crew.submit(give_back_memory).cancelled()
+        crew.later(give_back_memory)
 
 
 class _Found(msgspec.Struct, frozen=True):

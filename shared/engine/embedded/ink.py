@@ -12,13 +12,12 @@ PAPER_STEP: Final = 24
 """Ink differs from the paper's grey by more than this, of 255; JPEG's noise by less."""
 
 
-def inked_box(pixels: NDArray[np.uint8]) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of all that is not paper; the whole page when all of it is.
+def inked_box(pixels: NDArray[np.uint8]) -> tuple[int, int, int, int] | None:
+    """Left, top, right and bottom of all that is not paper; `None` when the page is blank.
 
     Single dark pixels count, so that no faint page number is ever left out; a speck in a corner
     makes the box larger than need be, and nothing worse.
     """
-    height, width = pixels.shape[:2]
     grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
     # A sixteenth of the pixels is enough to know the paper's grey.
     paper = float(np.median(grey[::4, ::4]))
@@ -26,5 +25,5 @@ def inked_box(pixels: NDArray[np.uint8]) -> tuple[int, int, int, int]:
     rows = np.flatnonzero(cv2.reduce(ink, 1, cv2.REDUCE_MAX).ravel() > PAPER_STEP)
     columns = np.flatnonzero(cv2.reduce(ink, 0, cv2.REDUCE_MAX).ravel() > PAPER_STEP)
     if not len(rows) or not len(columns):
-        return 0, 0, width, height
+        return None
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

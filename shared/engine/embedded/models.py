@@ -110,12 +110,13 @@ class Models:
     def detect(self, page: Pixels, *, alone: bool) -> list[Quad]:
         """The lines of a page, top to bottom as RapidOCR sorts them."""
         height, width = page.shape[:2]
-        if min(height, width) < 2:
+        inked = inked_box(page)
+        if inked is None:
             return []
         if height <= LOW_PX or width > STRIP_RATIO * height:
             return self._detect_strip(page, alone=alone)
         scale = detection_scale(width, height)
-        left, top, right, bottom = inked_box(page)
+        left, top, right, bottom = inked
         margin = math.ceil(INK_MARGIN_PX / scale)
         left, top = max(0, left - margin), max(0, top - margin)
         view = page[top : bottom + margin, left : right + margin]

@@ -163,5 +163,5 @@ def _stacked(pixels: Pixels) -> Pixels:
 
 def _inked(pixels: Pixels) -> Pixels:
     """The part of the page that is not paper."""
-    left, top, right, bottom = inked_box(pixels)
+    left, top, right, bottom = inked_box(pixels) or (0, 0, *pixels.shape[1::-1])
     return pixels[top:bottom, left:right]
