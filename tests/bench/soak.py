@@ -50,7 +50,7 @@ PROBE_BOUND_MS = 3000.0
 """A probe this slow at the 99th percentile would be taken for a dead service anywhere."""
 AFTER_S_MAX = 30.0
 """By when a service must have read a page after all clients have hung up."""
-BUSY_PAUSE_S = 0.1
+BUSY_PAUSE_S = 0.5
 """What a client waits after a refusal: dots refuses all but one."""
 
 STREAMING = frozenset({"lighton", "dots", "deepseek"})
