@@ -17,6 +17,9 @@ from shared.ocr import Block, Box, Category, Size
 COORDINATE_MAX: Final = 10**7
 """Larger numbers are no pixels; a page has 100 million of them at most."""
 
+FAILURES_MAX: Final = 100
+"""Braces that begin no object; a text with more of them is no layout."""
+
 _CATEGORIES: Final = {category.value.casefold(): category for category in Category}
 
 
@@ -63,13 +66,14 @@ def read_dots(text: str) -> tuple[Block, ...]:
 def _objects(text: str) -> Iterator[object]:
     """Every outermost JSON object in a text that may be damaged, lists in objects unpacked."""
     decoder = json.JSONDecoder(strict=False)
-    at = text.find("{")
-    while at >= 0:
+    at, failures = text.find("{"), 0
+    while at >= 0 and failures < FAILURES_MAX:
         try:
             item, at = decoder.raw_decode(text, at)
         except (ValueError, RecursionError):
             # An object that does not end: perhaps one around the list, whose own items do.
             at += 1
+            failures += 1
         else:
             yield from _unpacked(item)
         at = text.find("{", at)
@@ -196,15 +200,20 @@ def _to_grid(box: Box, size: Size) -> Box:
 
 def _from_grid(text: str, size: Size) -> list[Box]:
     try:
-        places = msgspec.json.decode(text.strip(), type=list[list[float]] | list[float])
+        places = msgspec.json.decode(text.strip(), type=list[list[float] | float])
     except msgspec.MsgspecError:
         return []
-    if places and not isinstance(places[0], list):
-        places = [places]
-    boxes = []
-    for place in places:
-        if isinstance(place, list) and len(place) == 4:
-            left, right = (round(n * size[0] / GRID) for n in place[::2])
-            top, bottom = (round(n * size[1] / GRID) for n in place[1::2])
-            boxes.append((left, top, right, bottom))
-    return boxes
+    # One box may stand without the outer brackets.
+    single = [place for place in places if not isinstance(place, list)]
+    boxes = [single] if single else places
+    return [
+        _scaled(box, size)
+        for box in boxes
+        if isinstance(box, list) and len(box) == 4 and max(map(abs, box)) <= COORDINATE_MAX
+    ]
+
+
+def _scaled(place: list[float], size: Size) -> Box:
+    left, right = (round(n * size[0] / GRID) for n in place[::2])
+    top, bottom = (round(n * size[1] / GRID) for n in place[1::2])
+    return left, top, right, bottom

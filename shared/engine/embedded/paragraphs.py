@@ -37,6 +37,9 @@ HEIGHT_RATIO_MAX: Final = 1.45
 """Lines of one paragraph differ less in height; detected heights vary by a third."""
 HEAD_RATIO_MAX: Final = 1.25
 """The same in headings, which are often set in two sizes."""
+SHORT_EM: Final = 3.0
+SHORT_RATIO_MAX: Final = 1.8
+"""The same beside a line of a word or two, whose detected height says little."""
 INDENT_EM: Final = 0.7
 INDENTED_SHARE_MAX: Final = 0.4
 """Where more lines than this are indented it is a list with hanging lines, not a first line."""
@@ -199,10 +202,15 @@ def _parts(above: Segment, below: Segment, usual: float, labels: Labels) -> bool
     if not _same_label(above.spans[0], below.spans[0], labels):
         return True
     small, large = sorted((above.tall, below.tall))
-    head = labels.get(above.spans[0].index) == "title"
-    if large > (HEAD_RATIO_MAX if head else HEIGHT_RATIO_MAX) * small:
+    if large > _ratio_max(above, below, labels) * small:
         return True
     return _gap_em(above, below) > usual + PARAGRAPH_GAP_EM
+
+
+def _ratio_max(above: Segment, below: Segment, labels: Labels) -> float:
+    if min(width(above.box), width(below.box)) < SHORT_EM * min(above.tall, below.tall):
+        return SHORT_RATIO_MAX
+    return HEAD_RATIO_MAX if labels.get(above.spans[0].index) == "title" else HEIGHT_RATIO_MAX
 
 
 def _at_indents(paragraph: list[Segment]) -> list[list[Segment]]:

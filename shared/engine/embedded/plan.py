@@ -3,6 +3,7 @@ read, so that recognition can stream block by block. Geometry alone; text is `bl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
@@ -113,9 +114,10 @@ def _through(box: Bounds, x1: float, y: float, x2: float) -> bool:
 
 
 def _labels(spans: Sequence[Span], regions: Sequence[Region]) -> dict[int, str]:
-    """Each span's label: that of the smallest region which holds it."""
+    """Each span's label: that of the smallest region which holds it, or of the likeliest where
+    several regions are about the same."""
     labels: dict[int, str] = {}
-    ordered = sorted(regions, key=lambda region: area(region.box))
+    ordered = sorted(regions, key=lambda region: (_magnitude(region), -region.score))
     for span in spans:
         for region in ordered:
             if share_inside(span.box, grown(region.box, 0.3 * line_height(span))) >= INSIDE_MIN:
@@ -123,6 +125,11 @@ def _labels(spans: Sequence[Span], regions: Sequence[Region]) -> dict[int, str]:
                 labels[span.index] = "text" if plain else region.label
                 break
     return labels
+
+
+def _magnitude(region: Region) -> int:
+    """Regions of one magnitude, a factor of two, that hold the same line are the same region."""
+    return int(math.log2(max(1.0, area(region.box))))
 
 
 # ---- tables

@@ -20,7 +20,7 @@ BODY_LINES_MIN: Final = 6
 """A page with fewer lines between has no header or footer: it is a crop, a card, a receipt."""
 APART_EM: Final = 1.2
 """How far a page number without a region stands from the rest."""
-HEADING_RATIO: Final = 1.3
+HEADING_RATIO: Final = 1.25
 """Without a region, letters so much larger than the rest make a heading."""
 HEADING_RATIO_SAME: Final = 1.18
 """With other headings on the page, letters of their size make one from here on."""
