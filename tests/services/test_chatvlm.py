@@ -1,5 +1,5 @@
-"""ChatVLMLLM's service over a real socket: the numbered compatibility cases of its wire facts and the
-contract's decisions. Where the two differ the contract wins, and the test says so."""
+"""ChatVLMLLM's service over a real socket: the numbered compatibility cases of its wire facts and
+the contract's decisions. Where the two differ the contract wins, and the test says so."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import pytest
 from tests.samples import (
     MIB,
     TELL,
+    http,
     message_of,
     padded,
     picture,
@@ -56,16 +57,16 @@ def teller() -> Iterator[str]:
 
 
 def ocr(base: str, **more: Any) -> httpx.Response:
-    return httpx.post(f"{base}/ocr", **{"files": upload(), **more})
+    return http.post(f"{base}/ocr", **{"files": upload(), **more})
 
 
 def chat(base: str, **more: Any) -> httpx.Response:
-    return httpx.post(f"{base}/chat", **{"files": upload(), **more})
+    return http.post(f"{base}/chat", **{"files": upload(), **more})
 
 
 def batch(base: str, *files: tuple[str, bytes], **more: Any) -> httpx.Response:
     parts = [part for name, data in files for part in upload(data, name, field="files")]
-    return httpx.post(f"{base}/batch/ocr", files=parts, **more)
+    return http.post(f"{base}/batch/ocr", files=parts, **more)
 
 
 def told(answer: httpx.Response) -> dict:
@@ -82,8 +83,8 @@ def refused(answer: httpx.Response, status: int = 400) -> str:
 
 def loaded(base: str) -> list[str]:
     """The models in memory, of which /models and /health must tell the same."""
-    models = httpx.get(f"{base}/models").json()["loaded"]
-    health = httpx.get(f"{base}/health").json()
+    models = http.get(f"{base}/models").json()["loaded"]
+    health = http.get(f"{base}/health").json()
     assert (health["loaded_models"], health["models_loaded"]) == (models, len(models))
     return models
 
@@ -99,7 +100,7 @@ async def until(true: Callable[[], bool]) -> None:
 
 
 def test_case_01_root(base):
-    answer = httpx.get(base)
+    answer = http.get(base)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
     assert answer.content == (
         b'{"message":"ChatVLMLLM API","version":"1.0.0","docs":"/docs","health":"/health"}'
@@ -108,21 +109,21 @@ def test_case_01_root(base):
 
 def test_case_02_health():
     with served("chatvlm", OCR_FLEET_FAKE=WORDS) as base:
-        answer = httpx.get(f"{base}/health")
+        answer = http.get(f"{base}/health")
         assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
         assert answer.content == (
             b'{"status":"healthy","gpu_available":false,"gpu_name":null,"models_loaded":0,'
             b'"loaded_models":[]}'
         )
         ocr(base)
-        assert httpx.get(f"{base}/health").content == (
+        assert http.get(f"{base}/health").content == (
             b'{"status":"healthy","gpu_available":false,"gpu_name":null,"models_loaded":1,'
             b'"loaded_models":["qwen3_vl_2b"]}'
         )
 
 
 def test_case_03_models(base):
-    answer = httpx.get(f"{base}/models")
+    answer = http.get(f"{base}/models")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
     body = answer.json()
     assert list(body) == ["available", "loaded"]
@@ -225,13 +226,13 @@ def test_case_10_a_bad_file_in_a_batch_is_its_own_error(base):
 
 
 def test_case_11_a_batch_without_files_is_400_not_422(base):
-    answer = httpx.post(f"{base}/batch/ocr", files=upload())
+    answer = http.post(f"{base}/batch/ocr", files=upload())
     assert "files is required" in refused(answer)
 
 
 def test_case_12_deleting_what_is_not_loaded(base):
     for name in ("qwen_vl_7b", "x"):
-        answer = httpx.delete(f"{base}/models/{name}")
+        answer = http.delete(f"{base}/models/{name}")
         assert refused(answer, 404) == f"Model {name} not loaded"
 
 
@@ -240,11 +241,11 @@ def test_case_13_deleting_what_is_loaded():
         for model in ("qwen3_vl_8b", "got_ocr"):
             ocr(base, params={"model": model})
         assert loaded(base) == ["qwen3_vl_8b", "got_ocr"]
-        answer = httpx.delete(f"{base}/models/qwen3_vl_8b")
+        answer = http.delete(f"{base}/models/qwen3_vl_8b")
         assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
         assert answer.content == b'{"status":"success","message":"Model qwen3_vl_8b unloaded"}'
         assert loaded(base) == ["got_ocr"]
-        again = httpx.delete(f"{base}/models/qwen3_vl_8b")
+        again = http.delete(f"{base}/models/qwen3_vl_8b")
         assert refused(again, 404) == "Model qwen3_vl_8b not loaded"
         assert ocr(base, params={"model": "qwen3_vl_8b"}).status_code == 200
         assert loaded(base) == ["got_ocr", "qwen3_vl_8b"]
@@ -278,7 +279,7 @@ def test_case_16_no_file_is_400_not_422(base, path):
         {"files": [("file", (None, "text")), ("files", (None, "text"))]},
         {"files": [("other", ("a.png", png()))]},
     ):
-        assert refused(httpx.post(base + path, **more))
+        assert refused(http.post(base + path, **more))
 
 
 def test_case_17_four_at_once(base):
@@ -373,7 +374,7 @@ def test_a_model_that_cannot_load_is_500_and_stays_unloaded():
         for answer in (ocr(base), chat(base, data={"prompt": "x"}), batch(base, ("a.png", png()))):
             assert "no weights" in refused(answer, 500)
         assert loaded(base) == []
-        assert httpx.get(f"{base}/readyz").status_code == 200
+        assert http.get(f"{base}/readyz").status_code == 200
 
 
 async def test_delete_waits_for_the_page_in_flight_and_takes_the_model_out_at_once():
@@ -396,7 +397,7 @@ async def test_delete_waits_for_the_page_in_flight_and_takes_the_model_out_at_on
 
 
 def metrics(base: str) -> str:
-    return httpx.get(f"{base}/metrics").text
+    return http.get(f"{base}/metrics").text
 
 
 async def test_a_model_that_loads_is_not_loaded_yet_and_health_answers():
@@ -407,7 +408,7 @@ async def test_a_model_that_loads_is_not_loaded_yet_and_health_answers():
             asking = asyncio.create_task(session.post(f"{base}/ocr", data=form))
             await asyncio.sleep(0)
             assert loaded(base) == []
-            answer = httpx.delete(f"{base}/models/{DEFAULT}")
+            answer = http.delete(f"{base}/models/{DEFAULT}")
             assert refused(answer, 404) == f"Model {DEFAULT} not loaded"
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
@@ -440,23 +441,23 @@ def test_what_breaks_inside_is_500_and_in_a_batch_an_item():
 
 def test_unknown_routes_and_wrong_methods(base):
     for path in ("/nope", "/models/a/b"):
-        answer = httpx.get(base + path)
+        answer = http.get(base + path)
         assert (answer.status_code, answer.content) == (404, b'{"detail":"Not Found"}')
     for method, path in (("GET", "/ocr"), ("PUT", "/chat"), ("GET", "/models/got_ocr")):
-        answer = httpx.request(method, base + path)
+        answer = http.request(method, base + path)
         assert (answer.status_code, answer.content) == (405, b'{"detail":"Method Not Allowed"}')
         assert answer.headers["allow"]
 
 
 @pytest.mark.parametrize("page", ["/docs", "/redoc"])
 def test_the_documents_pages_load_nothing_from_elsewhere(base, page):
-    answer = httpx.get(base + page)
+    answer = http.get(base + page)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert answer.headers["content-security-policy"].startswith("default-src 'self';")
     links = re.findall(r'(?:src|href)="([^"]+)"', answer.text)
     assert len(links) >= 2
     assert "//" not in answer.text
     for link in links:
-        asset = httpx.get(f"{base}/{link}")
+        asset = http.get(f"{base}/{link}")
         assert asset.status_code == 200
         assert len(asset.content) > 500

@@ -19,6 +19,7 @@ from tests.samples import (
     b64,
     broken_lines,
     data_url,
+    http,
     message_of,
     padded,
     picture,
@@ -47,7 +48,7 @@ def teller() -> Iterator[str]:
 
 
 def post(base: str, body: object, query: str = "") -> httpx.Response:
-    return httpx.post(f"{base}/ocr{query}", json=body)
+    return http.post(f"{base}/ocr{query}", json=body)
 
 
 def told(answer: httpx.Response) -> dict:
@@ -73,7 +74,7 @@ def is_answer(body: dict, text: str = "one two three") -> None:
 
 
 def test_case_01_health(base):
-    answer = httpx.get(f"{base}/health")
+    answer = http.get(f"{base}/health")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
     body = answer.json()
     assert list(body) == ["status", "model_loaded", "gpu_available", "timestamp"]
@@ -130,10 +131,10 @@ def test_case_06_out_of_range_is_400_not_422_wherever_it_stands(base, more):
     fields = {key: str(value) for key, value in more.items()}
     for answer in (
         post(base, {"image_base64": PAGE, **more}),
-        httpx.post(f"{base}/ocr", params=fields, json={"image_base64": PAGE}),
-        httpx.post(f"{base}/ocr/file", files=upload(), data=fields),
-        httpx.post(f"{base}/ocr/file", params=fields, files=upload()),
-        httpx.post(f"{base}/ocr/stream", files=upload(), data=fields),
+        http.post(f"{base}/ocr", params=fields, json={"image_base64": PAGE}),
+        http.post(f"{base}/ocr/file", files=upload(), data=fields),
+        http.post(f"{base}/ocr/file", params=fields, files=upload()),
+        http.post(f"{base}/ocr/stream", files=upload(), data=fields),
     ):
         assert name in refused(answer)
 
@@ -148,18 +149,18 @@ def test_case_08_a_form_prompt_and_a_query_prompt_are_honoured_and_the_query_win
     """The original reads the query alone."""
     free, figure = "<image>\nFree OCR.", "<image>\nParse the figure."
     for path in ("/ocr/file", "/ocr"):
-        answer = httpx.post(teller + path, files=upload(), data={"prompt": free})
+        answer = http.post(teller + path, files=upload(), data={"prompt": free})
         assert told(answer)["task"] == "text"
-        answer = httpx.post(teller + path, files=upload(), params={"prompt": figure})
+        answer = http.post(teller + path, files=upload(), params={"prompt": figure})
         assert told(answer)["task"] == "figure"
-        both = httpx.post(
+        both = http.post(
             teller + path, files=upload(), params={"prompt": figure}, data={"prompt": free}
         )
         assert told(both)["task"] == "figure"
 
 
 def test_case_09_a_stream_ends_with_done(base):
-    answer = httpx.post(f"{base}/ocr/stream", files=upload())
+    answer = http.post(f"{base}/ocr/stream", files=upload())
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert answer.content == b"data: one\n\ndata:  two\n\ndata:  three\n\ndata: [DONE]\n\n"
@@ -168,7 +169,7 @@ def test_case_09_a_stream_ends_with_done(base):
 def test_case_10_a_stream_of_a_text_file_is_400_before_the_first_text(base):
     """The original answers 200 and an error event; before the first text a failure has a real
     status."""
-    answer = httpx.post(f"{base}/ocr/stream", files=upload(b"only words", "notes.txt"))
+    answer = http.post(f"{base}/ocr/stream", files=upload(b"only words", "notes.txt"))
     assert refused(answer).startswith("Invalid image file: ")
 
 
@@ -177,7 +178,7 @@ def test_case_11_a_batch_of_two(teller):
         {"image_base64": PAGE, "prompt": "<image>\nFree OCR."},
         {"image_base64": data_url(png(60, 30)), "max_tokens": 77},
     ]
-    answer = httpx.post(f"{teller}/ocr/batch", json={"requests": items})
+    answer = http.post(f"{teller}/ocr/batch", json={"requests": items})
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
     body = answer.json()
     assert list(body) == ["results", "total_processing_time"]
@@ -204,7 +205,7 @@ def test_case_12_an_empty_item_is_its_own_error(base):
         5,
         good,
     ]
-    answer = httpx.post(f"{base}/ocr/batch", json={"requests": items})
+    answer = http.post(f"{base}/ocr/batch", json={"requests": items})
     assert answer.status_code == 200
     results = answer.json()["results"]
     assert [result["status"][:7] for result in results] == [
@@ -223,18 +224,18 @@ def test_case_12_an_empty_item_is_its_own_error(base):
 
 def test_case_13_a_hundred_items_are_read_and_101_are_400_not_422(base):
     item = {"image_base64": PAGE}
-    answer = httpx.post(f"{base}/ocr/batch", json={"requests": [item] * 100})
+    answer = http.post(f"{base}/ocr/batch", json={"requests": [item] * 100})
     assert [result["status"] for result in answer.json()["results"]] == ["success"] * 100
-    answer = httpx.post(f"{base}/ocr/batch", json={"requests": [item] * 101})
+    answer = http.post(f"{base}/ocr/batch", json={"requests": [item] * 101})
     assert refused(answer) == "Maximum 100 requests per batch"
 
 
 def test_case_14_an_empty_batch(base):
-    answer = httpx.post(f"{base}/ocr/batch", json={"requests": []})
+    answer = http.post(f"{base}/ocr/batch", json={"requests": []})
     assert answer.status_code == 200
     assert answer.json()["results"] == []
     for body in ({}, {"requests": None}, {"requests": {}}, []):
-        refused(httpx.post(f"{base}/ocr/batch", json=body))
+        refused(http.post(f"{base}/ocr/batch", json=body))
 
 
 @pytest.mark.parametrize(
@@ -243,8 +244,8 @@ def test_case_14_an_empty_batch(base):
 )
 def test_case_15_crop_mode_as_text(teller, written, meant):
     for answer in (
-        httpx.post(f"{teller}/ocr/file", files=upload(), data={"crop_mode": written}),
-        httpx.post(f"{teller}/ocr", params={"crop_mode": written}, json={"image_base64": PAGE}),
+        http.post(f"{teller}/ocr/file", files=upload(), data={"crop_mode": written}),
+        http.post(f"{teller}/ocr", params={"crop_mode": written}, json={"image_base64": PAGE}),
     ):
         assert told(answer)["sampling"]["crop_mode"] is meant
 
@@ -257,11 +258,11 @@ def test_case_15_crop_mode_in_json(teller):
 
 def test_case_16_cors(base):
     origin = {"origin": "http://page.example"}
-    answer = httpx.post(f"{base}/ocr", json={"image_base64": PAGE}, headers=origin)
+    answer = http.post(f"{base}/ocr", json={"image_base64": PAGE}, headers=origin)
     assert answer.headers["access-control-allow-origin"] == "*"
     answer = post(base, {})
     ask = {"access-control-request-method": "POST", "access-control-request-headers": "x-a"}
-    answer = httpx.options(f"{base}/ocr/stream", headers={**origin, **ask})
+    answer = http.options(f"{base}/ocr/stream", headers={**origin, **ask})
     assert answer.is_success
     assert answer.headers["access-control-allow-origin"] == "*"
 
@@ -270,8 +271,8 @@ def test_case_16_cors_of_an_error(base):
     """A browser shows a page the message only if the error carries the header, too."""
     origin = {"origin": "http://page.example"}
     for answer in (
-        httpx.post(f"{base}/ocr", json={}, headers=origin),
-        httpx.get(f"{base}/nope", headers=origin),
+        http.post(f"{base}/ocr", json={}, headers=origin),
+        http.get(f"{base}/nope", headers=origin),
     ):
         assert answer.headers["access-control-allow-origin"] == "*"
 
@@ -297,7 +298,7 @@ def test_defaults_reach_the_engine(teller):
     sampling = told(post(teller, {"image_base64": PAGE, **nothing}))["sampling"]
     assert sampling.items() >= DEFAULTS.items()
     blank = dict.fromkeys(DEFAULTS, "")
-    answer = httpx.post(f"{teller}/ocr/file", files=upload(), data=blank)
+    answer = http.post(f"{teller}/ocr/file", files=upload(), data=blank)
     assert told(answer)["sampling"].items() >= DEFAULTS.items()
 
 
@@ -315,9 +316,9 @@ def test_every_parameter_is_read_in_json_form_and_query(teller):
     for answer in (
         post(teller, {"image_base64": PAGE, **said}),
         post(teller, {"image_base64": PAGE, **fields}),
-        httpx.post(f"{teller}/ocr", params=fields, json={"image_base64": PAGE, "temperature": 0}),
-        httpx.post(f"{teller}/ocr/file", files=upload(), data=fields),
-        httpx.post(f"{teller}/ocr/file", files=upload(), params=fields, data={"max_tokens": "7"}),
+        http.post(f"{teller}/ocr", params=fields, json={"image_base64": PAGE, "temperature": 0}),
+        http.post(f"{teller}/ocr/file", files=upload(), data=fields),
+        http.post(f"{teller}/ocr/file", files=upload(), params=fields, data={"max_tokens": "7"}),
     ):
         assert told(answer)["sampling"].items() >= said.items()
 
@@ -336,9 +337,9 @@ def test_the_documents_names_are_settings():
         sampling = request["sampling"]
         assert (sampling["crop_mode"], sampling["base_size"]) == (False, 640)
         assert sampling["image_size"] == 320
-        batch = httpx.post(f"{base}/ocr/batch", json={"requests": [{"image_base64": PAGE}]})
+        batch = http.post(f"{base}/ocr/batch", json={"requests": [{"image_base64": PAGE}]})
         assert json.loads(batch.json()["results"][0]["text"]) == request
-        streamed = httpx.post(f"{base}/ocr/stream", files=upload()).text
+        streamed = http.post(f"{base}/ocr/stream", files=upload()).text
         assert '"task":"text"' in streamed
         assert '"image_size":320' in streamed
 
@@ -367,7 +368,7 @@ def test_the_documents_prompts(teller, prompt, task, words):
 def test_a_newline_inside_a_streamed_text_is_a_further_data_line():
     script = json.dumps({"text": "# Title\n\nfirst line\nsecond", "pieces": 1})
     with served("deepseek", OCR_FLEET_FAKE=script) as base:
-        answer = httpx.post(f"{base}/ocr/stream", files=upload())
+        answer = http.post(f"{base}/ocr/stream", files=upload())
     assert answer.content == (
         b"data: # Title\ndata: \ndata: first line\ndata: second\n\ndata: [DONE]\n\n"
     )
@@ -376,7 +377,7 @@ def test_a_newline_inside_a_streamed_text_is_a_further_data_line():
 def test_a_stream_that_breaks_says_error_and_never_done():
     script = '{"text": "a b", "pieces": 2, "fail_after": 1}'
     with served("deepseek", OCR_FLEET_FAKE=script) as base:
-        answer = httpx.post(f"{base}/ocr/stream", files=upload())
+        answer = http.post(f"{base}/ocr/stream", files=upload())
     assert answer.status_code == 200
     assert answer.content == b"data: a\n\ndata: ERROR: the script says to fail here\n\n"
 
@@ -385,7 +386,7 @@ def test_what_breaks_inside_is_500():
     with served("deepseek", OCR_FLEET_FAKE='{"fail_after": 0}') as base:
         answer = post(base, {"image_base64": PAGE})
         assert refused(answer, 500) == "the script says to fail here"
-        batch = httpx.post(f"{base}/ocr/batch", json={"requests": [{"image_base64": PAGE}]})
+        batch = http.post(f"{base}/ocr/batch", json={"requests": [{"image_base64": PAGE}]})
         assert batch.status_code == 200
         assert batch.json()["results"][0]["status"] == "error: the script says to fail here"
 
@@ -394,7 +395,7 @@ def test_what_breaks_inside_is_500():
 def test_every_image_type_is_taken_whatever_its_label(base, kind):
     page = picture(40, 20, kind)
     assert post(base, {"image_base64": b64(page)}).status_code == 200
-    answer = httpx.post(f"{base}/ocr/file", files=upload(page, "page", "text/plain"))
+    answer = http.post(f"{base}/ocr/file", files=upload(page, "page", "text/plain"))
     assert answer.status_code == 200
 
 
@@ -403,67 +404,67 @@ def test_line_breaks_inside_base64_and_no_content_type(base):
     body = raw.replace("HERE", broken_lines(picture(300, 200, "BMP"))).encode()
     assert body.count(b"\n") > 100
     for headers in ({}, {"content-type": "application/json"}):
-        assert httpx.post(f"{base}/ocr", content=body, headers=headers).status_code == 200
+        assert http.post(f"{base}/ocr", content=body, headers=headers).status_code == 200
 
 
 def test_the_route_for_json_takes_a_form_and_the_stream_takes_json(base):
     """A form may carry base64, too."""
     body = {"image_base64": PAGE}
-    assert httpx.post(f"{base}/ocr", data=body, files=[("x", (None, "y"))]).status_code == 200
-    assert httpx.post(f"{base}/ocr/stream", json=body).status_code == 200
+    assert http.post(f"{base}/ocr", data=body, files=[("x", (None, "y"))]).status_code == 200
+    assert http.post(f"{base}/ocr/stream", json=body).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/ocr/file", "/ocr/stream"])
 def test_a_missing_file_is_400_not_422(base, path):
     for answer in (
-        httpx.post(base + path, data={"prompt": "x"}, files=[("x", (None, "y"))]),
-        httpx.post(base + path, files=[("file", (None, "notafile"))]),
-        httpx.post(base + path, content=b""),
+        http.post(base + path, data={"prompt": "x"}, files=[("x", (None, "y"))]),
+        http.post(base + path, files=[("file", (None, "notafile"))]),
+        http.post(base + path, content=b""),
     ):
         assert refused(answer)
 
 
 def test_32_mebibytes_are_read_and_one_byte_more_is_400(base):
-    assert httpx.post(f"{base}/ocr/file", files=upload(padded(32 * MIB))).status_code == 200
-    assert refused(httpx.post(f"{base}/ocr/file", files=upload(padded(32 * MIB + 1))))
+    assert http.post(f"{base}/ocr/file", files=upload(padded(32 * MIB))).status_code == 200
+    assert refused(http.post(f"{base}/ocr/file", files=upload(padded(32 * MIB + 1))))
     assert refused(post(base, {"image_base64": b64(padded(32 * MIB + 1))}))
 
 
 def test_a_model_that_is_still_loading_is_503():
     with served("deepseek", ready=False, OCR_FLEET_FAKE='{"load_s": 30}') as base:
-        health = httpx.get(f"{base}/health").json()
+        health = http.get(f"{base}/health").json()
         assert (health["status"], health["model_loaded"]) == ("unhealthy", False)
         for answer in (
             post(base, {"image_base64": PAGE}),
-            httpx.post(f"{base}/ocr/file", files=upload()),
-            httpx.post(f"{base}/ocr/stream", files=upload()),
-            httpx.post(f"{base}/ocr/batch", json={"requests": [{"image_base64": PAGE}]}),
+            http.post(f"{base}/ocr/file", files=upload()),
+            http.post(f"{base}/ocr/stream", files=upload()),
+            http.post(f"{base}/ocr/batch", json={"requests": [{"image_base64": PAGE}]}),
         ):
             assert (answer.status_code, answer.content) == (503, b'{"detail":"Model not loaded"}')
 
 
 def test_unknown_route_wrong_method_and_wrong_content_type(base):
-    answer = httpx.get(f"{base}/nope")
+    answer = http.get(f"{base}/nope")
     assert (answer.status_code, answer.content) == (404, b'{"detail":"Not Found"}')
-    answer = httpx.get(f"{base}/ocr")
+    answer = http.get(f"{base}/ocr")
     assert (answer.status_code, answer.content) == (405, b'{"detail":"Method Not Allowed"}')
     assert "POST" in answer.headers["allow"]
     body = json.dumps({"image_base64": PAGE})
-    answer = httpx.post(f"{base}/ocr", content=body, headers={"content-type": "text/plain"})
+    answer = http.post(f"{base}/ocr", content=body, headers={"content-type": "text/plain"})
     assert "Content-Type" in refused(answer)
 
 
 @pytest.mark.parametrize("page", ["/docs", "/redoc"])
 def test_the_documents_pages_load_nothing_from_elsewhere(base, page):
-    answer = httpx.get(base + page)
+    answer = http.get(base + page)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert answer.headers["content-security-policy"].startswith("default-src 'self';")
     links = re.findall(r'(?:src|href)="([^"]+)"', answer.text)
     assert len(links) >= 2
     assert "//" not in answer.text.replace("<!doctype html>", "")
     for link in links:
-        asset = httpx.get(f"{base}/{link}")
+        asset = http.get(f"{base}/{link}")
         assert asset.status_code == 200
         assert len(asset.content) > 500
     assert '"openapi.json"' in answer.text
-    assert httpx.get(f"{base}/openapi.json").json()["openapi"] == "3.1.0"
+    assert http.get(f"{base}/openapi.json").json()["openapi"] == "3.1.0"

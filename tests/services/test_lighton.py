@@ -19,6 +19,7 @@ from tests.samples import (
     chat,
     data_url,
     hosted,
+    http,
     image_part,
     message_of,
     padded,
@@ -66,7 +67,7 @@ def teller() -> Iterator[str]:
 
 
 def post(base: str, body: object) -> httpx.Response:
-    return httpx.post(base + CHAT_PATH, json=body)
+    return http.post(base + CHAT_PATH, json=body)
 
 
 def told(base: str, body: object) -> dict:
@@ -88,13 +89,13 @@ def frames(answer: httpx.Response) -> list[str]:
 
 
 def test_case_01_health(base):
-    answer = httpx.get(f"{base}/health")
+    answer = http.get(f"{base}/health")
     assert (answer.status_code, answer.content) == (200, b'{"status":"ok"}')
     assert answer.headers["content-type"] == JSON
 
 
 def test_case_02_models_is_a_list_whose_id_works_as_model(base):
-    answer = httpx.get(f"{base}/v1/models")
+    answer = http.get(f"{base}/v1/models")
     body = answer.json()
     assert (answer.status_code, answer.headers["content-type"]) == (200, JSON)
     assert body["object"] == "list"
@@ -208,7 +209,7 @@ def test_case_12_rubbish_in_a_data_url(base, url):
 
 
 def test_case_13_an_unknown_route(base):
-    answer = httpx.get(f"{base}/nope")
+    answer = http.get(f"{base}/nope")
     assert (answer.status_code, answer.headers["content-type"]) == (404, JSON)
     assert answer.json() == {
         "error": {"message": "File Not Found", "type": "not_found_error", "code": 404}
@@ -332,7 +333,7 @@ def test_base64_comes_in_every_way_clients_send_it(base):
     assert raw.count(b"\n") > 100
     assert len(noise) > 100_000
     for headers in ({}, {"content-type": "application/json; charset=utf-8"}):
-        answer = httpx.post(base + CHAT_PATH, content=raw, headers=headers)
+        answer = http.post(base + CHAT_PATH, content=raw, headers=headers)
         assert answer.status_code == 200, answer.text
 
 
@@ -352,10 +353,10 @@ def test_an_image_behind_a_url_is_fetched_where_that_is_allowed():
 
 
 def test_a_wrong_method_and_a_wrong_content_type(base):
-    answer = httpx.get(base + CHAT_PATH)
+    answer = http.get(base + CHAT_PATH)
     assert (answer.status_code, message_of("lighton", answer)) == (405, "Method Not Allowed")
     assert "POST" in answer.headers["allow"]
-    answer = httpx.post(
+    answer = http.post(
         base + CHAT_PATH, content=json.dumps(chat()), headers={"content-type": "text/plain"}
     )
     assert answer.status_code == 400
@@ -383,7 +384,7 @@ def test_the_openai_sdk_reads_whole_and_streamed(base):
 
 def test_a_model_that_is_still_loading_is_503():
     with served("lighton", ready=False, OCR_FLEET_FAKE='{"load_s": 30}') as base:
-        answer = httpx.get(f"{base}/health")
+        answer = http.get(f"{base}/health")
         assert answer.status_code == 503
         assert answer.json() == {
             "error": {"message": "Loading model", "type": "unavailable_error", "code": 503}

@@ -20,6 +20,7 @@ from tests.samples import (
     chat,
     data_url,
     hosted,
+    http,
     image_part,
     message_of,
     padded,
@@ -62,7 +63,7 @@ def teller() -> Iterator[str]:
 
 
 def post(base: str, body: object) -> httpx.Response:
-    return httpx.post(base + CHAT_PATH, json=body)
+    return http.post(base + CHAT_PATH, json=body)
 
 
 def told(base: str, body: object) -> dict:
@@ -81,7 +82,7 @@ def mode(base: str, *words: str) -> str:
 
 
 def test_case_01_health(base):
-    answer = httpx.get(f"{base}/health")
+    answer = http.get(f"{base}/health")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
     assert answer.content == (
         b'{"status":"healthy","model_loaded":true,"device":"cpu","memory_used_mb":null}'
@@ -89,7 +90,7 @@ def test_case_01_health(base):
 
 
 def test_case_02_models_exactly(base):
-    answer = httpx.get(f"{base}/v1/models")
+    answer = http.get(f"{base}/v1/models")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
     assert answer.content == (
         b'{"object":"list","data":[{"id":"PaddlePaddle/PaddleOCR-VL","object":"model",'
@@ -334,7 +335,7 @@ def test_line_breaks_inside_base64_and_no_content_type(base):
     raw = body.replace("HERE", broken_lines(picture(300, 200, "BMP"))).encode()
     assert raw.count(b"\n") > 100
     for headers in ({}, {"content-type": "application/json"}):
-        assert httpx.post(base + CHAT_PATH, content=raw, headers=headers).status_code == 200
+        assert http.post(base + CHAT_PATH, content=raw, headers=headers).status_code == 200
 
 
 def test_32_mebibytes_are_read_and_one_byte_more_is_400(base):
@@ -352,12 +353,12 @@ def test_what_breaks_inside_is_the_documented_500():
 
 
 def test_unknown_route_wrong_method_and_wrong_content_type(base):
-    answer = httpx.get(f"{base}/nope")
+    answer = http.get(f"{base}/nope")
     assert (answer.status_code, answer.content) == (404, b'{"detail":"Not Found"}')
-    answer = httpx.get(base + CHAT_PATH)
+    answer = http.get(base + CHAT_PATH)
     assert (answer.status_code, answer.content) == (405, b'{"detail":"Method Not Allowed"}')
     assert "POST" in answer.headers["allow"]
-    answer = httpx.post(
+    answer = http.post(
         base + CHAT_PATH, content=json.dumps(chat()), headers={"content-type": "text/plain"}
     )
     assert answer.status_code == 400
@@ -366,5 +367,5 @@ def test_unknown_route_wrong_method_and_wrong_content_type(base):
 
 def test_a_model_that_is_still_loading_is_503():
     with served("paddle", ready=False, OCR_FLEET_FAKE='{"load_s": 30}') as base:
-        for answer in (httpx.get(f"{base}/health"), post(base, chat())):
+        for answer in (http.get(f"{base}/health"), post(base, chat())):
             assert (answer.status_code, answer.content) == (503, b'{"detail":"Model not loaded"}')
