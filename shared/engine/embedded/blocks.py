@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
-from statistics import median
 from typing import Final, Literal
 
-from shared.engine.embedded.bounds import foot, line_height, same_row, union, width
 from shared.engine.embedded.items import as_list, is_page_number, list_start
 from shared.engine.embedded.lines import Bounds, Line, Plan, Rulings
 from shared.engine.embedded.plan import DROP_CAP_RATIO
+from shared.engine.embedded.prose import paragraphs, printed_lines, with_initial
 from shared.engine.embedded.tables import (
     Grid,
     read_table,
@@ -22,17 +20,11 @@ from shared.engine.embedded.tables import (
     write_markdown,
     write_plain,
 )
-from shared.engine.embedded.words import Printed, ends_early, join, join_lines
+from shared.engine.embedded.words import join_lines
 from shared.ocr import Block, Box, Category
 
 HEADING_CHARACTERS_MAX: Final = 200
 """What is longer is a paragraph, whatever the layout model says."""
-
-BREAKS_SHARE_MAX: Final = 0.34
-"""In running text at most this share of the lines ends early; in addresses and verses most do."""
-
-LONG_LINE_EM: Final = 18.0
-"""Lines of this width are running text, however few there are."""
 
 NUMERIC_SHARE: Final = 0.4
 """A cell is a number, a price or a date when this much of it is digits."""
@@ -128,7 +120,7 @@ def _columns(grid: Grid) -> str:
 
 
 def _text(plan: Plan, lines: Sequence[Line], *, plain: bool) -> tuple[Category, str]:
-    printed = _printed(lines)
+    printed = with_initial(printed_lines(lines), DROP_CAP_RATIO)
     texts = [each.text for each in printed]
     category = plan.category
     if category in MARGINS and not _is_margin(plan, texts):
@@ -142,69 +134,17 @@ def _text(plan: Plan, lines: Sequence[Line], *, plain: bool) -> tuple[Category, 
     if category is Category.FORMULA:
         return category, "\n".join(texts)
     if category is not Category.TEXT:
-        return category, _paragraphs(printed)
+        return category, paragraphs(printed)
     start = list_start(printed)
     items = as_list(printed[start:])
     if items is None:
-        return category, _paragraphs(printed)
+        return category, paragraphs(printed)
     if start == 0:
         return Category.LIST_ITEM, items
-    return category, f"{_paragraphs(printed[:start])}\n\n{items}"
+    return category, f"{paragraphs(printed[:start])}\n\n{items}"
 
 
 def _is_margin(plan: Plan, texts: Sequence[str]) -> bool:
     """Short words at a page's edge are a page number or they are text."""
     short = len(plan.spans) == 1 and len("".join(texts)) <= 8
     return not short or is_page_number("".join(texts)) or plan.sure
-
-
-def _printed(lines: Sequence[Line]) -> list[Printed]:
-    """The lines as they are printed: pieces of one row are joined."""
-    printed: list[Printed] = []
-    rows: list[list[Line]] = []
-    for line in lines:
-        if rows and _goes_on(rows[-1][-1], line):
-            rows[-1].append(line)
-        else:
-            rows.append([line])
-    for row in rows:
-        text = " ".join(line.text.strip() for line in row)
-        box = union(line.span.box for line in row)
-        tall = max(line_height(line.span) for line in row)
-        printed.append(Printed(text, box, tall))
-    return _with_initial(printed)
-
-
-def _goes_on(last: Line, line: Line) -> bool:
-    upright = not last.span.vertical and not line.span.vertical
-    right = line.span.box[0] > last.span.box[0]
-    return upright and right and same_row(foot(last.span), foot(line.span))
-
-
-def _with_initial(printed: list[Printed]) -> list[Printed]:
-    """A large first letter belongs to the word after it."""
-    if len(printed) < 2 or len(printed[0].text) != 1:
-        return printed
-    initial, first, *rest = printed
-    if initial.tall < DROP_CAP_RATIO * first.tall:
-        return printed
-    joined = Printed(initial.text + first.text, union([initial.box, first.box]), first.tall)
-    return [joined, *rest]
-
-
-def _paragraphs(printed: Sequence[Printed]) -> str:
-    """Joined lines. A line that ends although the next word had room ends on purpose: the
-    paragraph ends there, or in addresses and verses the line."""
-    if not printed:
-        return ""
-    right = max(each.box[2] for each in printed)
-    early = [ends_early(above, below, right) for above, below in pairwise(printed)]
-    letters = median([width(each.box) / max(1.0, each.tall) for each in printed])
-    running = sum(early) <= BREAKS_SHARE_MAX * len(early) or letters > LONG_LINE_EM
-    text = printed[0].text
-    for each, ended in zip(printed[1:], early, strict=True):
-        if ended:
-            text += ("\n\n" if running else "\n") + each.text
-        else:
-            text = join(text, each.text)
-    return text

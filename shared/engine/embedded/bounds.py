@@ -10,6 +10,9 @@ from shared.engine.embedded.lines import Bounds, Span
 SLANT_MIN = 0.2
 """Rise over run from which a line counts as slanted (about 11 degrees); scans lean less."""
 
+MARGIN_EM = 0.12
+"""Detected boxes reach so far beyond the first and last letter, so that cells may touch."""
+
 EM_EMPTY = 20.0
 """The height of a line, in pixels, that stands in where there is no line to measure."""
 
@@ -89,9 +92,12 @@ def is_slanted(span: Span) -> bool:
 
 
 def foot(span: Span) -> Bounds:
-    """Where the line stands: its box, or for a slanted line a square at its first letter."""
+    """Where the letters stand: the box without its margins at both ends, or for a slanted line a
+    square at its first letter."""
     if not is_slanted(span):
-        return span.box
+        left, top, right, bottom = span.box
+        margin = min(MARGIN_EM * (bottom - top), (right - left) / 4)
+        return left + margin, top, right - margin, bottom
     (x0, y0), _, _, (x3, y3) = span.quad
     x, y, half = (x0 + x3) / 2, (y0 + y3) / 2, line_height(span) / 2
     return x - half, y - half, x + half, y + half

@@ -9,7 +9,8 @@ from typing import Final
 import msgspec
 import regex
 
-from shared.engine.embedded.words import Printed, join
+from shared.engine.embedded.prose import Printed
+from shared.engine.embedded.words import join
 
 BULLETS: Final = "•‣◦▪■●○◆►▶➤✓✔❖·∙"
 """Signs that hardly begin a line of anything but a list."""

@@ -20,7 +20,7 @@ from shared.engine.embedded.bounds import (
 )
 from shared.engine.embedded.lines import Bounds, Span
 
-WORD_GAP_EM: Final = 0.8
+WORD_GAP_EM: Final = 1.0
 """Pieces of one printed line lie closer than this; gutters between columns are wider."""
 LIST_MARK_EM: Final = 3.0
 """What is narrower may be the number of a list item, which belongs to the words after it."""

@@ -52,7 +52,8 @@ def _margins(plans: Sequence[Plan], size: Size, em: float) -> list[Plan]:
             else plan
             for plan in plans
         ]
-    if len(tops) == 1 and not bottoms and not any(_heads(plan, em) for plan in body):
+    alone = len(tops) == 1 and not bottoms and not _is_small(tops[0], em)
+    if alone and not any(_heads(plan, em) for plan in body):
         # What stands alone over a page without a heading is its heading, not a running head.
         return [msgspec.structs.replace(tops[0], category=Category.SECTION_HEADER), *body]
     heads = [_as_margin(plan, Category.PAGE_HEADER) for plan in tops]

@@ -14,7 +14,11 @@ import msgspec
 
 from shared.engine.embedded.cells import HEAD_ROWS_MAX, Place, find_places, text_rows
 from shared.engine.embedded.lines import Bounds, Line, Rulings
+from shared.engine.embedded.prose import paragraphs, printed_lines
 from shared.engine.embedded.words import join_lines
+
+LINES_MIN: Final = 3
+"""In cells of fewer lines a short line is just a short word."""
 
 CURRENCIES: Final = frozenset("$€£¥₩₽₹￥")
 
@@ -62,8 +66,11 @@ def _grid(places: Sequence[Place]) -> Grid:
 
 
 def cell_text(lines: Sequence[Line]) -> str:
-    rows = text_rows(lines)
-    return join_lines([" ".join(line.text.strip() for line in row) for row in rows])
+    """The cell's lines joined; in a cell of several, those that end on purpose stay apart."""
+    printed = printed_lines([line for row in text_rows(lines) for line in row])
+    if len(printed) < LINES_MIN:
+        return join_lines([each.text for each in printed])
+    return paragraphs(printed, between="\n")
 
 
 def _with_currencies(cells: list[Cell]) -> list[Cell]:
@@ -144,7 +151,10 @@ def _piped(text: str) -> str:
 
 
 def write_html(grid: Grid) -> str:
-    """`<table>` with `<tr>` and `<td>`, and no attributes but rowspan and colspan."""
+    """`<table>` with `<tr>` and `<td>`, and no attributes but rowspan and colspan.
+
+    The only other tag is `<br>`, between lines of a cell that were ended on purpose.
+    """
     if not grid.cells:
         return ""
     taken = {
@@ -169,12 +179,13 @@ def write_html(grid: Grid) -> str:
 def _td(cell: Cell) -> str:
     rows = f' rowspan="{cell.rows}"' if cell.rows > 1 else ""
     columns = f' colspan="{cell.columns}"' if cell.columns > 1 else ""
-    return f"<td{rows}{columns}>{escape(cell.text, quote=False)}</td>"
+    text = escape(cell.text, quote=False).replace("\n", "<br>")
+    return f"<td{rows}{columns}>{text}</td>"
 
 
 def write_plain(grid: Grid) -> str:
     """A line for each row, its cells parted by tabs."""
     rows: list[list[str]] = [[] for _ in range(grid.rows)]
     for cell in grid.cells:
-        rows[cell.row].append(cell.text)
+        rows[cell.row].append(" ".join(cell.text.split()))
     return "\n".join("\t".join(row) for row in rows if row)

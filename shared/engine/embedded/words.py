@@ -7,11 +7,6 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Final
 
-import msgspec
-
-from shared.engine.embedded.bounds import height, width
-from shared.engine.embedded.lines import Bounds
-
 HYPHENS: Final = "-‐\u00ad"
 """Hyphen-minus, hyphen, soft hyphen: what ends a line in the middle of a word."""
 
@@ -20,12 +15,6 @@ STANDALONE: Final = frozenset(
 )
 """Parts that keep their hyphen before another word in English: "non-" + "governmental". Only what
 hardly ever is the beginning of a longer word; "pre", "ex" or "part" are ("pre-" + "sented")."""
-
-SPARE_LETTERS: Final = 2.5
-"""The space before a word, and what ragged lines leave free."""
-
-CJK_ROOM: Final = 3.0
-"""So many characters."""
 
 WIDE: Final = ("W", "F")
 """East Asian width classes of characters that take no spaces around them."""
@@ -69,29 +58,3 @@ def _across_hyphen(before: str, after: str) -> str:
         or not head[-1].islower()
     )
     return before + after if kept else before[:-1] + after
-
-
-class Printed(msgspec.Struct, frozen=True):
-    """A printed line: its pieces joined."""
-
-    text: str
-    box: Bounds
-    tall: float
-    """The height of its letters."""
-
-
-def ends_early(above: Printed, below: Printed, right: float) -> bool:
-    """The line above ends although the next line's first word had room: somebody ended it there.
-
-    Needs lines that run across; of vertical text it says nothing.
-    """
-    if height(above.box) > width(above.box) and len(above.text) > 1:
-        return False
-    if not above.text or not below.text or below.text[0].islower() or above.text[-1] in HYPHENS:
-        return False
-    letter = width(below.box) / len(below.text)
-    first = below.text.split()[0]
-    cjk = is_wide(below.text[0])
-    # Chinese may end up to a few characters early, for the sake of its punctuation.
-    needed = CJK_ROOM * letter if cjk else (len(first) + SPARE_LETTERS) * letter
-    return right - above.box[2] > needed
