@@ -14,8 +14,9 @@ from shared.frame import Frame, Route, ServiceApp
 from shared.http import Reply
 from shared.ocr import Request, Result
 from shared.pages import PageSource
-from shared.service import DeltaWriter, Lane, Reader
+from shared.service import Lane, Reader
 from shared.settings import Settings
+from shared.streams import DeltaWriter
 from shared.telemetry import Metrics
 
 

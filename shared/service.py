@@ -8,35 +8,19 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from datetime import datetime
-from typing import ClassVar, Protocol
-from uuid import uuid4
 
 import msgspec
-import structlog
 
 from shared.admission import Admission
 from shared.engine.protocol import Engine
-from shared.errors import EngineFailed, ModelNotLoaded, OcrError, TimedOut
-from shared.exchange import Answer, Exchange, Streaming, note_header
+from shared.errors import EngineFailed, ModelNotLoaded, TimedOut
+from shared.exchange import Answer, Exchange
 from shared.http import Reply
 from shared.limits import Limits
 from shared.ocr import Delta, Done, Request, Result, fold
 from shared.pages import PageSource
+from shared.streams import DeltaWriter, stream_deltas
 from shared.wire import fleet
-from shared.wire.answers import Stamp
-
-log = structlog.get_logger("ocr_fleet.service")
-
-
-class DeltaWriter(Protocol):
-    """A wire's writer of one stream: bytes for its start, each delta, and a failure in between."""
-
-    media_type: ClassVar[str]
-
-    def start(self) -> bytes: ...
-    def write(self, delta: Delta, at: datetime) -> bytes: ...
-    def fail(self, error: OcrError) -> bytes: ...
 
 
 class Lane:
@@ -142,53 +126,7 @@ class Reader:
             request = msgspec.structs.replace(request, stream=False)
             return whole(await self.whole(exchange, request, lane))
         request = msgspec.structs.replace(request, stream=True)
-        deltas = self.deltas(exchange, request, lane)
-        # The first delta comes before the status line: until here a failure keeps its real status.
-        first = await exchange.until_hangup(_first(deltas))
-        return Streaming(
-            media_type=writer.media_type,
-            chunks=_frames(exchange, first, deltas, writer),
-            source=deltas,
-            headers={
-                **note_header(exchange.notes),
-                **({fleet.HEADER: fleet.VALUE} if asked_by_fleet else {}),
-            },
-        )
-
-
-def now() -> datetime:
-    """The time in the server's own zone, which dots writes."""
-    return datetime.now().astimezone()
-
-
-def new_stamp(seconds: float = 0.0) -> Stamp:
-    """The id and time of an answer made now."""
-    return Stamp(id=uuid4(), at=now(), seconds=seconds)
-
-
-async def _first(deltas: AsyncGenerator[Delta, None]) -> Delta:
-    try:
-        return await anext(deltas)
-    except StopAsyncIteration as error:
-        raise EngineFailed("The answer ended early", detail="no delta at all") from error
-
-
-async def _frames(
-    exchange: Exchange, first: Delta, deltas: AsyncGenerator[Delta, None], writer: DeltaWriter
-) -> AsyncGenerator[bytes, None]:
-    """The stream's bytes; a failure after the first delta is told in the wire's own way."""
-    async with aclosing(deltas):
-        try:
-            for chunk in (writer.start(), writer.write(first, now())):
-                if chunk:
-                    yield chunk
-            async for delta in deltas:
-                if chunk := writer.write(delta, now()):
-                    yield chunk
-        except OcrError as error:
-            exchange.failed(error, error.detail)
-            yield writer.fail(error)
-        except Exception as error:  # the outermost edge of a stream: its status line is gone
-            log.exception("stream_failed", request_id=exchange.request_id)
-            exchange.failed(error)
-            yield writer.fail(EngineFailed("Internal server error"))
+        answer = await stream_deltas(exchange, self.deltas(exchange, request, lane), writer)
+        if asked_by_fleet:
+            answer.headers = {**answer.headers, fleet.HEADER: fleet.VALUE}
+        return answer

@@ -14,8 +14,9 @@ from shared.frame import BATCH_BYTES_MAX, Frame, Route, ServiceApp
 from shared.limits import Limits
 from shared.ocr import Result
 from shared.one_model import page_source
-from shared.service import Reader, new_stamp
+from shared.service import Reader
 from shared.settings import Settings
+from shared.streams import new_stamp
 from shared.telemetry import Metrics
 from shared.wire import chatvlm, chatvlm_batch
 from shared.wire.answers import Outcome

@@ -16,8 +16,8 @@ from shared.frame import BATCH_BYTES_MAX, Route, ServiceApp
 from shared.limits import Limits
 from shared.ocr import Request, Result
 from shared.one_model import OneModel
-from shared.service import DeltaWriter, new_stamp
 from shared.settings import Settings
+from shared.streams import DeltaWriter, new_stamp
 from shared.wire import deepseek, deepseek_batch, deepseek_stream
 from shared.wire.answers import Outcome
 

@@ -8,8 +8,8 @@ from shared.exchange import Answer, Exchange
 from shared.frame import Route, ServiceApp
 from shared.limits import Limits
 from shared.one_model import OneModel
-from shared.service import new_stamp
 from shared.settings import Settings
+from shared.streams import new_stamp
 from shared.wire import dots
 
 LIMITS = Limits(slots=1, queue_max=0, timeout_s=300.0, temperature=0.1, max_tokens=12000)

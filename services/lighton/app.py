@@ -11,8 +11,8 @@ from shared.exchange import Answer, Exchange
 from shared.frame import Route, ServiceApp
 from shared.limits import MIB, Limits
 from shared.one_model import OneModel
-from shared.service import new_stamp
 from shared.settings import Settings
+from shared.streams import new_stamp
 from shared.wire import lighton
 
 LIMITS = Limits(

@@ -8,8 +8,8 @@ from shared.exchange import Answer, Exchange
 from shared.frame import Route, ServiceApp
 from shared.limits import Limits
 from shared.one_model import OneModel
-from shared.service import new_stamp
 from shared.settings import Settings
+from shared.streams import new_stamp
 from shared.wire import paddle
 
 LIMITS = Limits(slots=1, timeout_s=300.0, temperature=0.7, max_tokens=1024, max_tokens_max=4096)
