@@ -5,10 +5,12 @@
     │   ├── ImageTooLarge      too many bytes or pixels
     │   ├── UnsupportedImage   not an image, or one that cannot be read to its end
     │   └── UnknownModel       no model of that name
+    ├── NotAllowed             no API key, or one that is not known here
     ├── NoSuchRoute            nothing answers at that path
     ├── WrongMethod            the path answers to other methods
     ├── ModelNotLoaded         known, but not in memory (or not yet)
     ├── Busy                   no room now; `retry_after_s` says when to come back
+    │   └── RateLimited        there may be room, but not for one who asks that often
     ├── TimedOut               a deadline passed
     ├── Cancelled              the client went away
     └── EngineFailed           the engine broke; the reason is for the log
@@ -46,6 +48,10 @@ class UnknownModel(InvalidRequest):
     """No model of that name is served here."""
 
 
+class NotAllowed(OcrError):
+    """The request brings no API key, or one that is not known here."""
+
+
 class NoSuchRoute(OcrError):
     """Nothing answers at that path."""
 
@@ -68,6 +74,10 @@ class Busy(OcrError):
     def __init__(self, message: str, *, retry_after_s: int | None = None, detail: str = "") -> None:
         super().__init__(message, detail=detail)
         self.retry_after_s = retry_after_s
+
+
+class RateLimited(Busy):
+    """The caller has asked more often than it may."""
 
 
 class TimedOut(OcrError):

@@ -31,7 +31,9 @@ from shared.errors import (
     EngineFailed,
     InvalidRequest,
     NoSuchRoute,
+    NotAllowed,
     OcrError,
+    RateLimited,
     TimedOut,
     WrongMethod,
 )
@@ -305,6 +307,8 @@ def _outcome(kind: str) -> str:
         TimedOut.__name__: "timeout",
         Cancelled.__name__: "cancelled",
         EngineFailed.__name__: "failed",
+        NotAllowed.__name__: "refused",
+        RateLimited.__name__: "limited",
         "ModelNotLoaded": "not_loaded",
     }
     known = {"InvalidRequest", "ImageTooLarge", "UnsupportedImage", "UnknownModel"}

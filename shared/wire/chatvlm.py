@@ -17,7 +17,9 @@ from shared.errors import (
     InvalidRequest,
     ModelNotLoaded,
     NoSuchRoute,
+    NotAllowed,
     OcrError,
+    RateLimited,
     UnknownModel,
     WrongMethod,
 )
@@ -343,6 +345,8 @@ def _write_sampling(sampling: Sampling) -> dict[str, str]:
 
 def _status(error: OcrError) -> int:
     match error:
+        case NotAllowed():
+            return 401
         case UnknownModel() | ModelNotLoaded() | NoSuchRoute():
             return 404
         case ImageTooLarge():
@@ -351,6 +355,8 @@ def _status(error: OcrError) -> int:
             return 400
         case WrongMethod():
             return 405
+        case RateLimited():
+            return 429
         case Busy():
             return 503
         case _:

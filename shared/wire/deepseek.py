@@ -17,7 +17,9 @@ from shared.errors import (
     InvalidRequest,
     ModelNotLoaded,
     NoSuchRoute,
+    NotAllowed,
     OcrError,
+    RateLimited,
     TimedOut,
     UnsupportedImage,
     WrongMethod,
@@ -357,10 +359,14 @@ def _status(error: OcrError) -> int:
     match error:
         case InvalidRequest():
             return 400
+        case NotAllowed():
+            return 401
         case NoSuchRoute():
             return 404
         case WrongMethod():
             return 405
+        case RateLimited():
+            return 429
         case Busy() | ModelNotLoaded() | TimedOut():
             return 503
         case _:

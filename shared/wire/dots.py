@@ -20,7 +20,9 @@ from shared.errors import (
     InvalidRequest,
     ModelNotLoaded,
     NoSuchRoute,
+    NotAllowed,
     OcrError,
+    RateLimited,
     WrongMethod,
 )
 from shared.framing import LineReader
@@ -341,10 +343,14 @@ def _status(error: OcrError) -> tuple[int, str]:
     match error:
         case InvalidRequest():
             return 400, str(error)
+        case NotAllowed():
+            return 401, str(error)
         case NoSuchRoute():
             return 404, "Not Found"
         case WrongMethod():
             return 405, "Method Not Allowed"
+        case RateLimited():
+            return 429, str(error)
         case Busy():
             return 429, BUSY
         case ModelNotLoaded():

@@ -18,7 +18,9 @@ from shared.errors import (
     InvalidRequest,
     ModelNotLoaded,
     NoSuchRoute,
+    NotAllowed,
     OcrError,
+    RateLimited,
     TimedOut,
     UnknownModel,
     UnsupportedImage,
@@ -35,10 +37,12 @@ NAMES: Final[Mapping[type[OcrError], str]] = {
     ImageTooLarge: "image_too_large",
     UnsupportedImage: "unsupported_image",
     UnknownModel: "unknown_model",
+    NotAllowed: "not_allowed",
     NoSuchRoute: "no_such_route",
     WrongMethod: "wrong_method",
     ModelNotLoaded: "model_not_loaded",
     Busy: "busy",
+    RateLimited: "rate_limited",
     TimedOut: "timed_out",
     Cancelled: "cancelled",
     EngineFailed: "engine_failed",
@@ -72,6 +76,8 @@ def write_headers(error: OcrError) -> dict[str, str]:
     match error:
         case Busy(retry_after_s=seconds):
             headers["retry-after"] = str(RETRY_AFTER_S if seconds is None else seconds)
+        case NotAllowed():
+            headers["www-authenticate"] = "Bearer"
         case WrongMethod(allow=allow) if allow:
             headers["allow"] = allow
     return headers

@@ -16,7 +16,9 @@ from shared.errors import (
     InvalidRequest,
     ModelNotLoaded,
     NoSuchRoute,
+    NotAllowed,
     OcrError,
+    RateLimited,
     TimedOut,
     UnsupportedImage,
     WrongMethod,
@@ -121,18 +123,22 @@ def _message(error: OcrError) -> str:
             return str(error)
 
 
-def _status(error: OcrError) -> tuple[int, str]:
+def _status(error: OcrError) -> tuple[int, str]:  # noqa: PLR0911 - one line per kind
     match error:
         case ImageTooLarge():
             return 413, "invalid_request_error"
         case InvalidRequest():
             return 400, "invalid_request_error"
+        case NotAllowed():
+            return 401, "authentication_error"
         case NoSuchRoute():
             return 404, "not_found_error"
         case WrongMethod():
             return 405, "invalid_request_error"
         case TimedOut():
             return 408, "timeout_error"
+        case RateLimited():
+            return 429, "rate_limit_error"
         case Busy() | ModelNotLoaded():
             return 503, "unavailable_error"
         case _:

@@ -15,7 +15,9 @@ from shared.errors import (
     InvalidRequest,
     ModelNotLoaded,
     NoSuchRoute,
+    NotAllowed,
     OcrError,
+    RateLimited,
     TimedOut,
     UnknownModel,
     WrongMethod,
@@ -74,7 +76,7 @@ def _failure(reply: Reply) -> Failure:
     return Failure(body.error or detail or body.message or "")
 
 
-def _status(error: OcrError) -> tuple[int, str, str | None]:
+def _status(error: OcrError) -> tuple[int, str, str | None]:  # noqa: PLR0911 - one line per kind
     """Status, `type` and `code` as OpenAI's own service words them."""
     match error:
         case UnknownModel():
@@ -83,12 +85,16 @@ def _status(error: OcrError) -> tuple[int, str, str | None]:
             return 413, "invalid_request_error", "image_too_large"
         case InvalidRequest():
             return 400, "invalid_request_error", None
+        case NotAllowed():
+            return 401, "authentication_error", "invalid_api_key"
         case NoSuchRoute():
             return 404, "not_found_error", None
         case WrongMethod():
             return 405, "invalid_request_error", None
         case TimedOut():
             return 408, "timeout_error", None
+        case RateLimited():
+            return 429, "rate_limit_error", "rate_limit_exceeded"
         case Busy() | ModelNotLoaded():
             return 503, "unavailable_error", None
         case _:

@@ -17,7 +17,9 @@ from shared.errors import (
     InvalidRequest,
     ModelNotLoaded,
     NoSuchRoute,
+    NotAllowed,
     OcrError,
+    RateLimited,
     TimedOut,
     WrongMethod,
 )
@@ -137,12 +139,16 @@ def write_error(error: OcrError, call: Call | None = None) -> Reply:  # noqa: AR
     match error:
         case InvalidRequest():
             return write_json_error(error, {"detail": str(error)}, status=400)
+        case NotAllowed():
+            return write_json_error(error, {"detail": str(error)}, status=401)
         case NoSuchRoute():
             return write_json_error(error, {"detail": "Not Found"}, status=404)
         case WrongMethod():
             return write_json_error(error, {"detail": "Method Not Allowed"}, status=405)
         case ModelNotLoaded():
             return write_json_error(error, {"detail": NOT_LOADED}, status=503)
+        case RateLimited():
+            return write_json_error(error, {"detail": str(error)}, status=429)
         case Busy() | TimedOut():
             return write_json_error(error, {"detail": str(error)}, status=503)
         case _:

@@ -12,7 +12,9 @@ from shared.errors import (
     InvalidRequest,
     ModelNotLoaded,
     NoSuchRoute,
+    NotAllowed,
     OcrError,
+    RateLimited,
     TimedOut,
     UnknownModel,
     UnsupportedImage,
@@ -76,12 +78,47 @@ def test_busy_always_says_when_to_come_back(wire: str):
 
 
 @each_wire
+def test_a_refused_key_is_401_in_the_formats_own_shape(wire: str):
+    reply = WIRES[wire].write_error(NotAllowed("no key"))
+
+    assert reply.status == 401
+    assert reply.headers["www-authenticate"] == "Bearer"
+    body = msgspec.json.decode(reply.body)
+    assert body == {
+        "openai": {
+            "error": {
+                "message": "no key",
+                "type": "authentication_error",
+                "param": None,
+                "code": "invalid_api_key",
+            }
+        },
+        "lighton": {"error": {"message": "no key", "type": "authentication_error", "code": 401}},
+        "dots": {"error": "no key"},
+    }.get(wire, {"detail": "no key"})
+
+
+@each_wire
+def test_asking_too_often_is_429_everywhere_with_its_own_words(wire: str):
+    reply = WIRES[wire].write_error(RateLimited("too often", retry_after_s=7))
+
+    assert reply.status == 429
+    assert reply.headers["retry-after"] == "7"
+    assert b"too often" in reply.body
+
+
+@each_wire
 def test_an_unknown_kind_counts_as_the_engines_failure(wire: str):
     reply = WIRES[wire].write_error(OcrError("odd"))
 
     assert reply.status == 500
     assert type(WIRES[wire].read_error(reply)) is EngineFailed
 
+
+LOST_EVERYWHERE: dict[type[OcrError], type[OcrError]] = {
+    NotAllowed: EngineFailed,  # some other server's refusal of our own key is not the caller's
+    RateLimited: Busy,
+}
 
 LOST: dict[str, dict[type[OcrError], type[OcrError]]] = {
     "openai": {UnsupportedImage: InvalidRequest},
@@ -105,16 +142,18 @@ RESTORED: list[tuple[str, type[OcrError], type[OcrError]]] = [
     (wire, kind, expected)
     for wire, lost in LOST.items()
     for kind, expected in (
-        (kind, lost.get(kind, kind))
+        (kind, {**LOST_EVERYWHERE, **lost}.get(kind, kind))
         for kind in (
             InvalidRequest,
             ImageTooLarge,
             UnsupportedImage,
             UnknownModel,
+            NotAllowed,
             NoSuchRoute,
             WrongMethod,
             ModelNotLoaded,
             Busy,
+            RateLimited,
             TimedOut,
             EngineFailed,
         )

@@ -176,7 +176,9 @@ def test_lighton_keeps_what_a_status_tells_of_a_failure(error: OcrError, kind: s
     kept = {
         "UnsupportedImage": "InvalidRequest",
         "UnknownModel": "InvalidRequest",
+        "NotAllowed": "EngineFailed",
         "Busy": "ModelNotLoaded",
+        "RateLimited": "Busy",
         "Cancelled": "EngineFailed",
     }
     assert type(read_back).__name__ == kept.get(kind, kind)
