@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import cache
 
-from tests.pages import ledgers, prose, scripts
+from tests.pages import grids, ledgers, prose, scripts, trade
 from tests.pages.fonts import FontMissing
 from tests.pages.paper import Line, Page, Region, turned
 
@@ -26,6 +26,11 @@ DRAWN: Mapping[str, Callable[[], Page]] = {
     "invoice": ledgers.invoice,
     "form": ledgers.form,
     "slip": ledgers.slip,
+    "receipt_us": trade.receipt_us,
+    "receipt_de": trade.receipt_de,
+    "invoice_uk": trade.invoice_uk,
+    "wrapped": grids.wrapped,
+    "spanned": grids.spanned,
     "korean": scripts.korean,
     "russian": scripts.russian,
     "chinese": scripts.chinese,

@@ -11,6 +11,7 @@ import pytest
 
 from shared.ocr import Category, Result, Task
 from tests.pages import DRAWN, Page
+from tests.pages.grids import SPANNED_HTML, VISITORS
 from tests.pages.paper import turn
 from tests.reading.conftest import Read, drawn
 from tests.reading.measure import (
@@ -41,9 +42,11 @@ TURNED_OVERLAP_MIN = 0.7
 """The same of a block on a turned page with the block of the upright one."""
 
 TURNED = {"letter_90": 90, "letter_180": 180, "letter_270": 270}
-CLEAN = [name for name in DRAWN if name not in {"blank", "photograph"}]
+SIDE_BY_SIDE = {"invoice_uk", "wrapped"}
+"""What stands side by side on them has no one order in plain text."""
+CLEAN = [name for name in DRAWN if name not in {"blank", "photograph", *SIDE_BY_SIDE}]
 RUNNING = ("letter", "columns", "small", "korean", "russian", "chinese", "mixed")
-TABLES = ("ruled", "unruled")
+TABLES = ("ruled", "unruled", "wrapped")
 
 
 @pytest.mark.parametrize("name", CLEAN)
@@ -138,8 +141,20 @@ async def test_tables_in_html(read: Read, name: str) -> None:
     assert list(chain.from_iterable(html_tables(block["text"]) for block in tables)) == list(
         page.tables
     )
+    assert len(tables) == 1
     truth = around([r.box for g in page.regions if g.category is Category.TABLE for r in g.lines])
     assert overlap(tuple(tables[0]["bbox"]), truth) >= TABLE_OVERLAP_MIN
+
+
+async def test_cells_over_several_columns_and_rows(read: Read) -> None:
+    """HTML spans them; Markdown, which cannot, repeats what stands over several columns."""
+    page = drawn("spanned")
+    tables = [block["text"] for block in await layout(read, page) if block["category"] == "Table"]
+    assert len(tables) == 1
+    assert tables[0].startswith(f"<table>{SPANNED_HTML}")
+    first = markdown_tables((await read(page, Task.MARKDOWN)).text)[0]
+    assert first[0] == ("Site", "2022", "2022", "2023", "2023")
+    assert first[2:] == VISITORS
 
 
 # ---- fields
@@ -147,7 +162,14 @@ async def test_tables_in_html(read: Read, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "task"),
-    [("receipt", Task.RECEIPT), ("invoice", Task.INVOICE), ("form", Task.FORM)],
+    [
+        ("receipt", Task.RECEIPT),
+        ("receipt_us", Task.RECEIPT),
+        ("receipt_de", Task.RECEIPT),
+        ("invoice", Task.INVOICE),
+        ("invoice_uk", Task.INVOICE),
+        ("form", Task.FORM),
+    ],
 )
 async def test_fields(read: Read, name: str, task: Task) -> None:
     page = drawn(name)
