@@ -101,6 +101,7 @@ def operation(
 DESCRIPTIONS: Final = {
     200: "Success",
     400: "The request cannot be understood or is out of range",
+    401: "No API key, or one that is not known here",
     404: "Not found",
     405: "The path answers to other methods",
     408: "The request took too long",
@@ -150,6 +151,11 @@ def _without_default(schema: Schema) -> Schema:
 
 UPLOAD: Final[Schema] = {"type": "string", "format": "binary"}
 """A file of a multipart form."""
+
+
+def event(data: str) -> Schema:
+    """One server-sent event; its data is described in words."""
+    return record({"data": string(description=data)})
 
 
 def _common_paths() -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from services.chatvlm.model import DEFAULT
+from services.chatvlm.model import DEFAULT, RECIPES
 from shared.http import JSON
 from shared.openapi import (
     UPLOAD,
@@ -18,14 +18,15 @@ from shared.openapi import (
     record,
     string,
 )
+from shared.wire.parameters import TOKENS_MAX
 
 DETAIL: Final = record({"detail": string()})
-MODEL: Final = {"model": string(default=DEFAULT)}
+MODEL: Final = {"model": string(enum=list(RECIPES), default=DEFAULT)}
 LANGUAGE: Final = {"language": string(description="a hint, such as ru or Russian")}
 CHAT: Final = {
     **MODEL,
     "temperature": number(minimum=0, maximum=1, default=0.7),
-    "max_tokens": integer(minimum=1, default=512),
+    "max_tokens": integer(minimum=1, maximum=TOKENS_MAX, default=512),
 }
 PROMPT: Final = {"prompt": string(minLength=1)}
 FORM: Final = "multipart/form-data"

@@ -9,6 +9,7 @@ from shared.openapi import (
     UPLOAD,
     boolean,
     document,
+    event,
     integer,
     listing,
     nullable,
@@ -17,6 +18,7 @@ from shared.openapi import (
     record,
     string,
 )
+from shared.wire.deepseek import SIDE_PX_MAX
 
 DETAIL: Final = record({"detail": string()})
 PARAMETERS: Final[dict[str, Any]] = {
@@ -29,8 +31,8 @@ PARAMETERS: Final[dict[str, Any]] = {
     "ngram_size": integer(minimum=1, maximum=100, default=30),
     "window_size": integer(minimum=1, maximum=200, default=90),
     "crop_mode": boolean(),
-    "base_size": integer(minimum=1),
-    "image_size": integer(minimum=1),
+    "base_size": integer(minimum=1, maximum=SIDE_PX_MAX),
+    "image_size": integer(minimum=1, maximum=SIDE_PX_MAX),
 }
 MAYBE: Final = {name: nullable(schema) for name, schema in PARAMETERS.items()}
 REQUEST: Final = record({"image_base64": string(description="base64 or a data URL")}, MAYBE)
@@ -48,6 +50,7 @@ HEALTH: Final = record(
         "timestamp": number(),
     }
 )
+EVENT: Final = event("a piece of the text, `[DONE]` at the end, or `ERROR: ...` instead of it")
 ERRORS: Final = {status: {JSON: DETAIL} for status in (400, 500, 503)}
 
 DOCUMENT: Final = document(
@@ -76,7 +79,7 @@ DOCUMENT: Final = document(
                 "Read an uploaded page, streamed as server-sent events",
                 body={"multipart/form-data": FILE},
                 query=PARAMETERS,
-                answers={200: {SSE: string()}, **ERRORS},
+                answers={200: {SSE: EVENT}, **ERRORS},
             )
         },
         "/ocr/batch": {

@@ -16,6 +16,7 @@ from shared.openapi import (
     record,
     string,
 )
+from shared.wire.parameters import TOKENS_MAX
 
 ERROR: Final = record({"error": string()})
 PROMPTS: Final = [
@@ -30,11 +31,16 @@ REQUEST: Final = record(
         "image_format": nullable(string(enum=["path", "url", "base64"], default="path")),
         "prompt_type": nullable(string(enum=PROMPTS, default=PROMPTS[0])),
         "bbox": nullable(
-            listing(integer(), minItems=4, maxItems=4, description="for prompt_grounding_ocr")
+            listing(
+                integer(minimum=0, maximum=TOKENS_MAX),
+                minItems=4,
+                maxItems=4,
+                description="x1, y1, x2, y2 for prompt_grounding_ocr; x1 < x2 and y1 < y2",
+            )
         ),
         "temperature": nullable(number(minimum=0, maximum=2, default=0.1)),
         "top_p": nullable(number(minimum=0, maximum=1, default=1.0)),
-        "max_new_tokens": nullable(integer(minimum=1, default=12000)),
+        "max_new_tokens": nullable(integer(minimum=1, maximum=TOKENS_MAX, default=12000)),
         "stream": nullable(boolean(default=False)),
     },
 )

@@ -8,6 +8,7 @@ from shared.http import JSON, SSE
 from shared.openapi import (
     boolean,
     document,
+    event,
     integer,
     listing,
     nullable,
@@ -17,8 +18,13 @@ from shared.openapi import (
     string,
 )
 from shared.openapi_chat import COMPLETION, MODELS, PART
+from shared.wire.parameters import TOKENS_MAX
 
 ERROR: Final = record({"error": record({"message": string(), "type": string(), "code": integer()})})
+TOKENS: Final[dict[str, Any]] = {
+    "anyOf": [integer(minimum=1, maximum=TOKENS_MAX), {"const": -1}, {"type": "null"}],
+    "description": "-1: no limit",
+}
 MESSAGE: Final = record(
     {"role": string(), "content": {"anyOf": [string(), listing(PART)]}},
 )
@@ -28,13 +34,14 @@ CHAT: Final = record(
         "model": nullable(string(description="any name; LightOnOCR-1B-1025 answers")),
         "temperature": nullable(number(minimum=0, maximum=2, default=0.1)),
         "top_p": nullable(number(minimum=0, maximum=1)),
-        "max_tokens": nullable(integer(minimum=-1, default=4096, description="-1: no limit")),
-        "max_completion_tokens": nullable(integer(minimum=-1)),
+        "max_tokens": {**TOKENS, "default": 4096},
+        "max_completion_tokens": TOKENS,
         "stop": nullable({"anyOf": [string(), listing(string(), maxItems=16)]}),
         "stream": nullable(boolean(default=False)),
         "stream_options": nullable(record({}, {"include_usage": nullable(boolean())})),
     },
 )
+EVENT: Final = event("a chat.completion.chunk, an error, or `[DONE]` at the end")
 
 
 def _errors(*statuses: int) -> dict[int, dict[str, Any]]:
@@ -57,7 +64,7 @@ DOCUMENT: Final = document(
                 "Read the pages of a chat message",
                 body={JSON: CHAT},
                 answers={
-                    200: {JSON: COMPLETION, SSE: string()},
+                    200: {JSON: COMPLETION, SSE: EVENT},
                     **_errors(400, 408, 413, 500, 503),
                 },
             )

@@ -47,7 +47,7 @@ JSON = {"content-type": "application/json"}
 class Fleet:
     """Services by name, started when first asked for."""
 
-    def __init__(self, stack: ExitStack, engine: str, **settings: str) -> None:
+    def __init__(self, stack: ExitStack, engine: str, **settings: Any) -> None:
         self._stack = stack
         self._engine = engine
         self._settings = settings

@@ -416,7 +416,7 @@ async def test_a_model_that_loads_is_not_loaded_yet_and_health_answers():
 
 def test_each_model_works_on_its_own():
     """One that is busy does not hold up another, and is full on its own."""
-    settings = {
+    settings: dict[str, Any] = {
         "OCR_FLEET_FAKE": '{"text": "a", "hang_after": 0}',
         "OCR_FLEET_QUEUE_MAX": "0",
         "OCR_FLEET_TIMEOUT_S": "1",

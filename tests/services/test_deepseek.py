@@ -7,6 +7,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -216,7 +217,7 @@ def test_case_12_an_empty_item_is_its_own_error(base):
     for result in results[1:7]:
         assert list(result) == KEYS
         assert (result["text"], result["processing_time"]) == ("", 0.0)
-        assert UUID(result["request_id"])
+        assert UUID(result["request_id"]).version == 4
     assert results[1]["status"] == results[2]["status"] == "error: no image provided"
     assert results[3]["status"].startswith("error: Invalid base64 image: ")
     assert "max_tokens" in results[5]["status"]
@@ -234,7 +235,8 @@ def test_case_14_an_empty_batch(base):
     answer = http.post(f"{base}/ocr/batch", json={"requests": []})
     assert answer.status_code == 200
     assert answer.json()["results"] == []
-    for body in ({}, {"requests": None}, {"requests": {}}, []):
+    bodies: list[Any] = [{}, {"requests": None}, {"requests": {}}, []]
+    for body in bodies:
         refused(http.post(f"{base}/ocr/batch", json=body))
 
 
@@ -324,7 +326,7 @@ def test_every_parameter_is_read_in_json_form_and_query(teller):
 
 
 def test_the_documents_names_are_settings():
-    settings = {
+    settings: dict[str, Any] = {
         "PROMPT": "<image>\nFree OCR.",
         "CROP_MODE": "false",
         "BASE_SIZE": "640",

@@ -7,6 +7,7 @@ import asyncio
 import json
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 
 import aiohttp
 import httpx
@@ -96,7 +97,7 @@ def test_case_04_paths_are_read_inside_the_folders_alone(tmp_path):
     """The original reads any file, and answers 500 where there is none; the contract has 400."""
     (tmp_path / "page.png").write_bytes(png())
     (tmp_path / "out").symlink_to("/etc")
-    settings = {"OCR_FLEET_FAKE": TALK, "OCR_FLEET_IMAGE_FOLDERS": str(tmp_path)}
+    settings: dict[str, Any] = {"OCR_FLEET_FAKE": TALK, "OCR_FLEET_IMAGE_FOLDERS": str(tmp_path)}
     with served("dots", **settings) as base:
         page = str(tmp_path / "page.png")
         assert post(base, {"image": page, "image_format": "path"}).status_code == 200
@@ -325,7 +326,7 @@ def test_a_url_is_fetched_where_that_is_allowed():
         body = {"image": f"{site}/page.png", "image_format": "url"}
         with served("dots", OCR_FLEET_FAKE=TALK) as base:
             assert "not a public address" in refused(post(base, body))
-        settings = {"OCR_FLEET_FAKE": TALK, "OCR_FLEET_ALLOW_PRIVATE_URLS": "true"}
+        settings: dict[str, Any] = {"OCR_FLEET_FAKE": TALK, "OCR_FLEET_ALLOW_PRIVATE_URLS": "true"}
         with served("dots", **settings) as base:
             assert post(base, body).status_code == 200
             assert post(base, {"image": body["image"]}).status_code == 200
@@ -355,7 +356,7 @@ def test_a_stream_that_breaks_ends_with_its_error():
 
 
 def test_more_slots_are_a_setting():
-    settings = {"OCR_FLEET_FAKE": TALK, "OCR_FLEET_DOTS_SLOTS": "2"}
+    settings: dict[str, Any] = {"OCR_FLEET_FAKE": TALK, "OCR_FLEET_DOTS_SLOTS": "2"}
     with served("dots", **settings) as base:
         assert post(base, DOTS).status_code == 200
 

@@ -8,6 +8,7 @@ import gzip
 import json
 import signal
 import time
+from typing import Any
 
 import aiohttp
 import httpx
@@ -106,7 +107,7 @@ async def test_a_request_that_takes_too_long_has_the_documented_status(service, 
 
 
 async def test_a_stream_that_falls_silent_ends_with_an_error():
-    settings = {"OCR_FLEET_FAKE": ENDLESS, "OCR_FLEET_SILENCE_S": "0.2"}
+    settings: dict[str, Any] = {"OCR_FLEET_FAKE": ENDLESS, "OCR_FLEET_SILENCE_S": "0.2"}
     with served("dots", **settings) as base:
         answer = httpx.post(f"{base}/ocr", json={**DOTS, "stream": True}, timeout=SOON_S)
     last = json.loads(answer.text.splitlines()[-1])
@@ -118,7 +119,11 @@ async def test_a_stream_that_falls_silent_ends_with_an_error():
 
 
 async def test_a_full_queue_is_503_with_retry_after_and_an_invalid_request_still_400():
-    settings = {"OCR_FLEET_FAKE": SLOW, "OCR_FLEET_SLOTS": "1", "OCR_FLEET_QUEUE_MAX": "1"}
+    settings: dict[str, Any] = {
+        "OCR_FLEET_FAKE": SLOW,
+        "OCR_FLEET_SLOTS": "1",
+        "OCR_FLEET_QUEUE_MAX": "1",
+    }
     with served("lighton", **settings) as base:
         async with aiohttp.ClientSession() as session:
             url = f"{base}/v1/chat/completions"
@@ -138,7 +143,7 @@ async def test_a_full_queue_is_503_with_retry_after_and_an_invalid_request_still
 
 
 async def test_dots_refuses_a_second_request_but_never_the_next_of_the_same_client():
-    settings = {"OCR_FLEET_FAKE": '{"text": "a b", "delay_s": 0.01}'}
+    settings: dict[str, Any] = {"OCR_FLEET_FAKE": '{"text": "a b", "delay_s": 0.01}'}
     with served("dots", **settings) as base, httpx.Client() as client:
         for _ in range(20):
             for body in (DOTS, {**DOTS, "stream": True}):
@@ -242,8 +247,8 @@ async def test_gzip_chunked_and_expect_bodies_are_read():
 
 
 async def test_health_answers_while_the_model_loads_and_requests_are_refused():
-    slow_load = {"OCR_FLEET_FAKE": '{"load_s": 30}'}
-    expected = {
+    slow_load: dict[str, Any] = {"OCR_FLEET_FAKE": '{"load_s": 30}'}
+    expected: dict[str, Any] = {
         "lighton": (503, {"error": {"message": "Loading model"}}, 503),
         "paddle": (503, {"detail": "Model not loaded"}, 503),
         "dots": (200, {"status": "healthy", "model_loaded": False}, 500),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import openai
@@ -32,7 +33,7 @@ from tests.serving import served
 MODEL = "LightOnOCR-1B-1025"
 JSON = "application/json; charset=utf-8"
 WORDS = '{"text": "one two three", "pieces": 3}'
-DOCUMENTED = {
+DOCUMENTED: dict[str, Any] = {
     "model": MODEL,
     "messages": [
         {
@@ -344,7 +345,7 @@ def test_an_image_behind_a_url_is_fetched_where_that_is_allowed():
             answer = post(base, chat(url))
             assert answer.status_code == 400
             assert "not a public address" in message_of("lighton", answer)
-        settings = {"OCR_FLEET_FAKE": TELL, "OCR_FLEET_ALLOW_PRIVATE_URLS": "true"}
+        settings: dict[str, Any] = {"OCR_FLEET_FAKE": TELL, "OCR_FLEET_ALLOW_PRIVATE_URLS": "true"}
         with served("lighton", **settings) as base:
             assert told(base, chat(url))["pages"] == [len(png(30, 30))]
             missing = post(base, chat(image_part(f"{site}/nope.png")))
@@ -377,7 +378,9 @@ def test_the_openai_sdk_reads_whole_and_streamed(base):
         chunks = list(stream)
         text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
         assert text == "one two three"
-        assert chunks[-1].usage.completion_tokens == 3
+        usage = chunks[-1].usage
+        assert usage is not None
+        assert usage.completion_tokens == 3
         with pytest.raises(openai.BadRequestError, match="Only one completion choice"):
             client.chat.completions.create(model=MODEL, messages=chat()["messages"], n=2)
 

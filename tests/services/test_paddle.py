@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import openai
@@ -32,7 +33,7 @@ from tests.serving import served
 
 MODEL = "PaddlePaddle/PaddleOCR-VL"
 NO_IMAGE = {"detail": "No image provided in request"}
-DOCUMENTED = {
+DOCUMENTED: dict[str, Any] = {
     "model": MODEL,
     "messages": [
         {
@@ -256,7 +257,7 @@ def test_case_17_an_image_behind_a_url_is_fetched_where_that_is_allowed():
             answer = post(base, url)
             assert answer.status_code == 400
             assert "not a public address" in message_of("paddle", answer)
-        settings = {"OCR_FLEET_FAKE": TELL, "OCR_FLEET_ALLOW_PRIVATE_URLS": "true"}
+        settings: dict[str, Any] = {"OCR_FLEET_FAKE": TELL, "OCR_FLEET_ALLOW_PRIVATE_URLS": "true"}
         with served("paddle", **settings) as base:
             assert told(base, url)["pages"] == [len(png())]
 
