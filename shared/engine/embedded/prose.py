@@ -4,7 +4,7 @@ where they were wrapped, and left apart where somebody ended them."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from statistics import median
 from typing import Final
 
@@ -98,8 +98,8 @@ def ends_early(above: Printed, below: Printed, right: float) -> bool:
     if not above.text or not below.text or below.text[0].islower() or above.text[-1] in HYPHENS:
         return False
     letter = width(below.box) / len(below.text)
-    first = below.text.split()[0]
-    cjk = is_wide(below.text[0])
+    word = takewhile(lambda char: not char.isspace() and not is_wide(char), below.text)
+    first = len("".join(word))
     # Chinese may end up to a few characters early, for the sake of its punctuation.
-    needed = CJK_ROOM * letter if cjk else (len(first) + SPARE_LETTERS) * letter
+    needed = (first + SPARE_LETTERS) * letter if first else CJK_ROOM * letter
     return right - above.box[2] > needed
