@@ -15,7 +15,6 @@ from collections.abc import (
     Coroutine,
     Mapping,
     MutableMapping,
-    Sequence,
 )
 from typing import Any, Final, TypeVar
 
@@ -24,7 +23,7 @@ import msgspec
 from shared.body import Receive
 from shared.errors import Cancelled
 from shared.http import Incoming, Reply
-from shared.ocr import Delta, Done
+from shared.ocr import Delta, Done, Size
 
 T = TypeVar("T")
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -51,6 +50,9 @@ Answer = Reply | Streaming
 NOTE_HEADER: Final = "x-ocr-note"
 """What the operator should know about how the page was read."""
 
+SIZE_HEADER: Final = "x-ocr-size"
+"""Width and height of each page read, after its EXIF turn: `1654x2339, 800x600`."""
+
 
 class Exchange(msgspec.Struct, kw_only=True):
     """The facts of one request, gathered as it goes; the canonical log line is made of them."""
@@ -69,6 +71,9 @@ class Exchange(msgspec.Struct, kw_only=True):
     work_s: float = 0.0
     """How long the engine worked, without loading and waiting."""
     notes: list[str] = []
+    sizes: tuple[Size, ...] = ()
+    facts: dict[str, str] = {}
+    """Further headers of the answer."""
     outcome: str = "ok"
     """`ok`, or the kind of error, also of one inside a stream whose status was 200."""
     detail: str = ""
@@ -86,6 +91,15 @@ class Exchange(msgspec.Struct, kw_only=True):
             self.prompt_tokens += delta.usage.prompt_tokens
             self.completion_tokens += delta.usage.completion_tokens
 
+    def headers(self) -> dict[str, str]:
+        """What the answer says of its own making, as far as it is known by now."""
+        made = dict(self.facts)
+        if self.notes:
+            made[NOTE_HEADER] = "; ".join(self.notes)
+        if self.sizes:
+            made[SIZE_HEADER] = ", ".join(f"{width}x{height}" for width, height in self.sizes)
+        return made
+
     def part(self) -> Exchange:
         """An exchange for one item of a batch, to be given back to `add`."""
         return Exchange(request_id=self.request_id, receive=self.receive, incoming=self.incoming)
@@ -97,6 +111,7 @@ class Exchange(msgspec.Struct, kw_only=True):
         self.prompt_tokens += part.prompt_tokens
         self.completion_tokens += part.completion_tokens
         self.work_s += part.work_s
+        self.sizes += part.sizes
         self.notes.extend(note for note in part.notes if note not in self.notes)
         if self.first_delta_s is None:
             self.first_delta_s = part.first_delta_s
@@ -124,10 +139,6 @@ class Exchange(msgspec.Struct, kw_only=True):
             for one in (task, gone):
                 one.cancel()
             await asyncio.gather(task, gone, return_exceptions=True)
-
-
-def note_header(notes: Sequence[str]) -> dict[str, str]:
-    return {NOTE_HEADER: "; ".join(notes)} if notes else {}
 
 
 async def send_reply(reply: Reply, send: Send, headers: Mapping[str, str]) -> None:

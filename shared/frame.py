@@ -37,7 +37,7 @@ from shared.errors import (
     TimedOut,
     WrongMethod,
 )
-from shared.exchange import Answer, Exchange, Send, Streaming, note_header, send_reply, send_stream
+from shared.exchange import Answer, Exchange, Send, Streaming, send_reply, send_stream
 from shared.http import Reply
 from shared.openapi import docs_routes
 from shared.telemetry import Metrics
@@ -225,7 +225,7 @@ class _Endpoint:
             if isinstance(answer, Streaming):
                 await exchange.until_hangup(send_stream(answer, send, headers))
             else:
-                await send_reply(answer, send, {**headers, **note_header(exchange.notes)})
+                await send_reply(answer, send, {**headers, **exchange.headers()})
         except Cancelled as error:
             exchange.failed(error)
         except asyncio.CancelledError:

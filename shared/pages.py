@@ -84,7 +84,11 @@ class PageSource:
             case BytesPage():
                 return page
             case EncodedPage(data):
-                return BytesPage(base64s.decode(data, bytes_max=self._limits.image_bytes_max))
+                # Ten megabytes take some ten milliseconds: not on the event loop.
+                decoded = await asyncio.to_thread(
+                    base64s.decode, data, bytes_max=self._limits.image_bytes_max
+                )
+                return BytesPage(decoded)
             case PathPage(path):
                 return BytesPage(await asyncio.to_thread(self._read_file, path), Path(path).name)
             case UrlPage(url):

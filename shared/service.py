@@ -54,7 +54,7 @@ class Reader:
         Raises:
             OcrError: of any kind; `TimedOut` when the engine is too slow.
         """
-        pages, _ = await self.pages.gather(request.pages)
+        pages, exchange.sizes = await self.pages.gather(request.pages)
         exchange.pages += len(pages)
         exchange.model, exchange.task = request.model, request.task
         ready = msgspec.structs.replace(request, pages=pages)

@@ -13,7 +13,7 @@ from uuid import uuid4
 import structlog
 
 from shared.errors import EngineFailed, OcrError
-from shared.exchange import Exchange, Streaming, note_header
+from shared.exchange import Exchange, Streaming
 from shared.ocr import Delta
 from shared.wire.answers import Stamp
 
@@ -43,7 +43,7 @@ async def stream_deltas(
         media_type=writer.media_type,
         chunks=_frames(exchange, first, deltas, writer),
         source=deltas,
-        headers=note_header(exchange.notes),
+        headers=exchange.headers(),
     )
 
 
