@@ -94,7 +94,7 @@ class PageReader:
     def _look_at(self, probe: Probe) -> None:
         """Settle the language at once when the page's longest lines already show it."""
         pairs = list(zip(probe.crops, probe.readings, strict=True))
-        unread = [pixels for pixels, reading in pairs if scripts.is_unread(pixels, reading)]
+        unread = [pixels for pixels, reading in pairs if scripts.is_doubtful(pixels, reading)]
         hinted = scripts.language_of(self._hint)
         if hinted in scripts.SCRIPT_OF and hinted in self._tesseract.languages:
             self.language, self.foreign = hinted, True
@@ -129,7 +129,7 @@ class PageReader:
         return self._tesseract.read(pixels, scripts.with_latin(language, installed))
 
     def _doubtful(self, pixels: Pixels, reading: Reading) -> Reading:
-        if self.language is None and scripts.is_unread(pixels, reading):
+        if self.language is None:
             self._settle([pixels])
         language = self.language
         if language is None:
@@ -142,15 +142,21 @@ class PageReader:
             if self.language is not None or self._tries >= TRIES_MAX:
                 return
             self._tries += 1
-            marks: dict[str, float] = {}
             longest = sorted(samples, key=lambda pixels: pixels.shape[1], reverse=True)[:2]
-            for code in scripts.candidates(self._tesseract.languages, self._hint):
-                readings = [self._tesseract.read(pixels, code) for pixels in longest]
-                sure = [r.score for r in readings if scripts.speaks(code, r)]
-                if sure:
-                    marks[code] = sum(sure)
-            if marks:
-                self.language = max(marks, key=lambda code: marks[code])
+            installed = self._tesseract.languages
+            best = self._best(scripts.candidates(installed, self._hint), longest)
+            if best is not None:
+                self.language = self._best((best, *scripts.rivals(best, installed)), longest)
+
+    def _best(self, codes: Iterable[str], samples: Sequence[Pixels]) -> str | None:
+        """The language that is surest of these lines, the first of equals."""
+        marks: dict[str, float] = {}
+        for code in codes:
+            readings = [self._tesseract.read(pixels, code) for pixels in samples]
+            sure = [reading.score for reading in readings if scripts.speaks(code, reading)]
+            if sure:
+                marks[code] = sum(sure)
+        return max(marks, key=lambda code: marks[code]) if marks else None
 
     def _counted(self, span: Span, reading: Reading, *, read: bool) -> Line:
         length = max(sides(span.quad))

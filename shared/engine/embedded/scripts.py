@@ -57,8 +57,14 @@ DROP_SCORE: Final = 0.5
 SURE_CONFIDENCE: Final = 0.65
 """Tesseract's mean confidence: 0.8 to 0.97 with the right language, up to 0.6 with a wrong one."""
 
-_RIVALS: Final = 3
-"""Languages of one script that are tried."""
+RIVALS_MAX: Final = 3
+"""Further languages of one script that are tried."""
+
+LATIN_SIGNS: Final = 1.1
+"""Letters and signs that a Latin line has at least, for each time that it is as long as high: two
+are usual, one and a half in wide capitals."""
+
+_CJK: Final = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}]")
 
 
 def language_of(hint: str | None) -> str | None:
@@ -94,17 +100,33 @@ def is_unread(pixels: Pixels, reading: Reading) -> bool:
 
 
 def is_doubtful(pixels: Pixels, reading: Reading) -> bool:
-    """Whether a line is worth a second reading on a page known to hold an unknown script."""
-    return reading.score < POOR_SCORE or is_unread(pixels, reading)
+    """Whether a line is worth a look with Tesseract: it need not be wrong.
+
+    Of a Russian line with a number in it, PP-OCRv6 reads the number and the stops, well and surely.
+    """
+    height, width = pixels.shape[:2]
+    if width < 1.2 * height:
+        return False
+    signs = len("".join(reading.text.split()))
+    sparse = not _CJK.search(reading.text) and signs * height < LATIN_SIGNS * width
+    return sparse or reading.score < POOR_SCORE or is_unread(pixels, reading)
 
 
 def candidates(installed: Iterable[str], hint: str | None) -> tuple[str, ...]:
-    """The languages worth trying on lines that were not read, the hinted one first."""
+    """The languages worth trying on lines that were not read: the hinted one, then the most usual
+    one of each script."""
     present = set(installed)
     hinted = language_of(hint)
     first = [hinted] if hinted in present and hinted in SCRIPT_OF else []
-    usual = [c for codes in SCRIPTS.values() for c in [x for x in codes if x in present][:_RIVALS]]
-    return tuple(dict.fromkeys([*first, *usual]))
+    usual = [next((c for c in codes if c in present), None) for codes in SCRIPTS.values()]
+    return tuple(dict.fromkeys([*first, *(code for code in usual if code)]))
+
+
+def rivals(language: str, installed: Iterable[str]) -> tuple[str, ...]:
+    """Other languages of the same script that may fit better once it is known."""
+    present = set(installed)
+    same = [code for code in SCRIPTS[SCRIPT_OF[language]] if code in present and code != language]
+    return tuple(same[:RIVALS_MAX])
 
 
 def with_latin(language: str, installed: Iterable[str]) -> str:
