@@ -16,6 +16,7 @@ from collections.abc import (
     Mapping,
     MutableMapping,
 )
+from contextlib import AsyncExitStack
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -38,7 +39,7 @@ class Streaming(msgspec.Struct, kw_only=True):
 
     media_type: str
     chunks: AsyncGenerator[bytes, None]
-    source: AsyncGenerator[Delta, None]
+    source: AsyncGenerator[Any, None]
     headers: Mapping[str, str] = {}
     status: int = 200
     closed: Callable[[], None] = lambda: None
@@ -74,6 +75,8 @@ class Exchange(msgspec.Struct, kw_only=True):
     sizes: tuple[Size, ...] = ()
     facts: dict[str, str] = {}
     """Further headers of the answer."""
+    stack: AsyncExitStack = msgspec.field(default_factory=AsyncExitStack)
+    """What is held until the answer has been sent, or given up."""
     outcome: str = "ok"
     """`ok`, or the kind of error, also of one inside a stream whose status was 200."""
     detail: str = ""

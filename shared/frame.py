@@ -38,7 +38,7 @@ from shared.errors import (
     WrongMethod,
 )
 from shared.exchange import Answer, Exchange, Send, Streaming, send_reply, send_stream
-from shared.http import Reply
+from shared.http import Incoming, Reply
 from shared.openapi import docs_routes
 from shared.telemetry import Metrics
 
@@ -62,6 +62,8 @@ class Route(msgspec.Struct, frozen=True):
     handler: Handler
     bytes_max: int = 1024 * 1024
     write_error: Callable[[OcrError], Reply] | None = None
+    read: Callable[[Exchange, Scope], Awaitable[Incoming]] | None = None
+    """How the request is read, where it is not parsed whole within `bytes_max`."""
 
 
 class Frame(msgspec.Struct, kw_only=True):
@@ -83,6 +85,8 @@ class Frame(msgspec.Struct, kw_only=True):
     document: dict[str, Any]
     """The OpenAPI document."""
     metrics: Metrics
+    find: Callable[[Scope], Route | None] | None = None
+    """The route of a path under a prefix; asked where no route has the path itself."""
     cors_origins: Sequence[str] = ("*",)
     resources: Sequence[Any] = ()
     """Async context managers held open while the service lives."""
@@ -124,11 +128,16 @@ class ServiceApp:
             if scope["method"] == "HEAD":
                 scope = {**scope, "method": "GET"}  # the server leaves the body out by itself
             # A known path from a client that is no browser needs nothing of what Litestar adds.
-            endpoint = self.direct.get((scope["method"], scope["path"]))
+            endpoint = self.direct.get((scope["method"], scope["path"])) or self._found(scope)
             if endpoint is not None and not _has_origin(scope):
                 await endpoint(scope, receive, send)
                 return
         await self.app(scope, receive, send)  # type: ignore[arg-type]
+
+    def _found(self, scope: Scope) -> _Endpoint | None:
+        """An endpoint for a path that no table can hold."""
+        found = None if self.frame.find is None else self.frame.find(scope)
+        return None if found is None else _Endpoint(self, found)
 
     def shut(self) -> None:
         """Refuse new and waiting work; what runs may finish."""
@@ -221,11 +230,12 @@ class _Endpoint:
         headers = self.service.headers(exchange.request_id)
         answer: Answer | None = None
         try:
-            answer = await self._answer(exchange, scope)
-            if isinstance(answer, Streaming):
-                await exchange.until_hangup(send_stream(answer, send, headers))
-            else:
-                await send_reply(answer, send, {**headers, **exchange.headers()})
+            async with exchange.stack:
+                answer = await self._answer(exchange, scope)
+                if isinstance(answer, Streaming):
+                    await exchange.until_hangup(send_stream(answer, send, headers))
+                else:
+                    await send_reply(answer, send, {**headers, **exchange.headers()})
         except Cancelled as error:
             exchange.failed(error)
         except asyncio.CancelledError:
@@ -236,9 +246,12 @@ class _Endpoint:
 
     async def _answer(self, exchange: Exchange, scope: Scope) -> Answer:
         try:
-            exchange.incoming = await read_incoming(
-                scope, exchange.receive, bytes_max=self.route.bytes_max
-            )
+            if self.route.read is not None:
+                exchange.incoming = await self.route.read(exchange, scope)
+            else:
+                exchange.incoming = await read_incoming(
+                    scope, exchange.receive, bytes_max=self.route.bytes_max
+                )
             return await self.route.handler(exchange)
         except Cancelled:
             raise
