@@ -10,7 +10,8 @@ from pathlib import Path
 
 import click
 
-from shared.settings import FIELDS, Fleet, SettingError, environment_name, read_fleet
+from shared.settings import FIELDS, Fleet, read_fleet
+from shared.sources import SettingError, environment_name
 from shared.values import described, expected
 
 FLEET_FILE = Path(__file__).with_name("fleet.toml")

@@ -19,7 +19,8 @@ import uvicorn
 from deploy.ports import PortTaken, open_listener, reachable
 from shared.errors import OcrError
 from shared.limits import Limits
-from shared.settings import Fleet, SettingError, Settings, environment_name, find_settings
+from shared.settings import Fleet, Settings, find_settings
+from shared.sources import SettingError, environment_name
 from shared.telemetry import set_up_logging
 
 log = structlog.get_logger("ocr_fleet.serve")

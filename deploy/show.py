@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import click
 
 from deploy.serve import AppMissing, load_app
-from shared.settings import FIELDS, Fleet, SettingError, find_settings, value_of
+from shared.settings import FIELDS, Fleet, find_settings, value_of
+from shared.sources import SettingError
 from shared.values import written
 
 

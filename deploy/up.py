@@ -13,7 +13,8 @@ import msgspec
 from deploy.ports import PortTaken, free_port
 from deploy.screen import Screen
 from deploy.supervisor import Member, Supervisor
-from shared.settings import Fleet, LogFormat, SettingError, Settings, find_settings
+from shared.settings import Fleet, LogFormat, Settings, find_settings
+from shared.sources import SettingError
 
 
 def run_up(

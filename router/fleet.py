@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from shared.errors import UnknownModel
-from shared.settings import SettingError
+from shared.sources import SettingError
 
 ReplicaUrl = Annotated[str, Meta(pattern=r"^https?://[^/\s]+/?$")]
 

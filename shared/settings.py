@@ -1,5 +1,6 @@
 """The settings of one service's process: decoded once, at its start, from the environment, the
-fleet file and the service's own defaults. Nothing else reads `os.environ`.
+fleet file and the service's own defaults. Nothing else reads `os.environ`. The router's own are in
+`router/settings.py`, found by the same means.
 
 Who wins, first to last:
 
@@ -15,9 +16,8 @@ expected.
 
 from __future__ import annotations
 
-import difflib
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, get_type_hints
@@ -27,12 +27,19 @@ from msgspec import Meta
 
 from shared.limits import DAY_S, Limits
 from shared.script import FakeScript
-from shared.values import Secret, ValueRefused, decode
+from shared.sources import (
+    PREFIX,
+    RESERVED,
+    SettingError,
+    check_name,
+    environment_name,
+    find_values,
+    nearest,
+)
+from shared.values import Secret
 
-PREFIX: Final = "OCR_FLEET_"
-
-RESERVED: Final = frozenset({"OCR_FLEET_FILE"})
-"""Names that are not a service's: where the fleet file is."""
+ROUTER: Final = "router"
+"""The name that is no service's: OCR_FLEET_ROUTER_<NAME> and [router] are the router's own."""
 
 DOCUMENTED_NAMES: Final[Mapping[str, Mapping[str, str]]] = {
     "deepseek": {
@@ -48,10 +55,6 @@ DOCUMENTED_NAMES: Final[Mapping[str, Mapping[str, str]]] = {
 
 DRAIN_S: Final = 25.0
 """Kubernetes kills a pod 30 s after it asked it to stop."""
-
-
-class SettingError(Exception):
-    """A setting is wrong; the message is one line for the person who wrote it."""
 
 
 class EngineKind(StrEnum):
@@ -129,6 +132,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cors_origins: Annotated[
         tuple[str, ...], Meta(description="origins that browsers may call from, joined by `,`")
     ] = ("*",)
+    keys_file: Annotated[
+        Path | None,
+        Meta(description="file of API keys, one of which a request must bring; `none`: no keys"),
+    ] = None
     drain_s: Annotated[
         float, Meta(gt=0, le=DAY_S, description="how long SIGTERM lets running requests finish")
     ] = DRAIN_S
@@ -149,9 +156,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Fleet(msgspec.Struct, frozen=True, kw_only=True):
-    """The fleet file: each service's entry as it stands there."""
+    """The fleet file: each table as it stands there."""
 
     services: Mapping[str, Mapping[str, Any]]
+    router: Mapping[str, Any] | None = None
+    """The router's settings; none: the fleet has no router."""
+    aliases: Mapping[str, str] = {}
+    """Other names for models and services."""
     path: Path
 
 
@@ -168,6 +179,18 @@ FLEET_KEYS: Final[Mapping[str, str]] = {
     "example": "a command that shows the service at work; {url} and {sample} are filled in",
 }
 """What an entry of the fleet file holds beside settings."""
+
+ROUTED_KEYS: Final[Mapping[str, str]] = {
+    "wire": "the format the service is asked in; without it, the service's name",
+    "models": "the ids it answers to, the first is the default; without it, the documented ones",
+    "replicas": "base URLs; a host name stands for every address it has; without it, the service's"
+    " own host and port",
+    "replica_slots": "requests each replica works on at once; without it, `slots`",
+    "connect_s": "how long a connection to a replica may take to open",
+    "key": "API key the router shows to the replicas; without it, the caller's own is passed on",
+}
+"""What an entry holds for the router alone; also OCR_FLEET_<SERVICE>_<NAME>. `router/fleet.py`
+reads the values."""
 
 
 def read_settings(
@@ -191,16 +214,40 @@ def read_fleet(path: Path) -> Fleet:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingError(f"the fleet file {path} is not TOML: {error}") from error
     for name in tables:
-        _check_name(name, ["services"], f"table in {path}")
+        check_name(name, ["services", ROUTER, "aliases"], f"table in {path}")
     services = tables.get("services", {})
     if not isinstance(services, dict) or not services:
         raise SettingError(f"{path} names no service; expected a table such as [services.lighton]")
     for service, entry in services.items():
-        if not isinstance(entry, dict):
-            raise SettingError(f"services.{service} in {path} is {entry!r}; expected a table")
-        for name in entry:
-            _check_name(name, [*FLEET_KEYS, *FIELDS], f"setting in [services.{service}] of {path}")
-    return Fleet(services=services, path=path)
+        _check_entry(service, entry, path)
+    router = tables.get(ROUTER)
+    if router is not None and not isinstance(router, dict):
+        raise SettingError(f"router in {path} is {router!r}; expected a table")
+    return Fleet(services=services, router=router, aliases=_read_aliases(tables, path), path=path)
+
+
+def _check_entry(service: str, entry: object, path: Path) -> None:
+    if service == ROUTER:
+        raise SettingError(
+            f"services.{ROUTER} in {path}: that name is taken; the router is [router]"
+        )
+    if not isinstance(entry, dict):
+        raise SettingError(f"services.{service} in {path} is {entry!r}; expected a table")
+    for name in entry:
+        known = [*FLEET_KEYS, *ROUTED_KEYS, *FIELDS]
+        check_name(name, known, f"setting in [services.{service}] of {path}")
+
+
+def _read_aliases(tables: Mapping[str, Any], path: Path) -> dict[str, str]:
+    aliases = tables.get("aliases", {})
+    if not isinstance(aliases, dict):
+        raise SettingError(f"aliases in {path} is {aliases!r}; expected a table")
+    for alias, model in aliases.items():
+        if not isinstance(model, str):
+            raise SettingError(
+                f"{alias} in [aliases] of {path} is {model!r}; expected a model or a service"
+            )
+    return dict(aliases)
 
 
 def find_settings(
@@ -213,22 +260,17 @@ def find_settings(
     if fleet is not None and service not in fleet.services:
         raise SettingError(
             f"no service is named {service!r} in {fleet.path}"
-            + _nearest(service, fleet.services)
+            + nearest(service, fleet.services)
             + f"; it has {', '.join(fleet.services)}"
         )
-    _check_environ(environ, service, fleet)
-    values: dict[str, Any] = {}
-    sources: dict[str, str] = {}
-    for name, kind in FIELDS.items():
-        raw = _look_up(name, service, environ, fleet)
-        if raw is None:
-            sources[name] = "default"
-            continue
-        value, sources[name] = raw
-        try:
-            values[name] = decode(value, kind)
-        except ValueRefused as error:
-            raise SettingError(f"{sources[name]} {error}") from None
+    check_environ(environ, None if fleet is None else fleet.services, one=service)
+    values, sources = find_values(
+        FIELDS,
+        environ,
+        lambda name: _names(name, service),
+        {} if fleet is None else fleet.services[service],
+        "" if fleet is None else f"[services.{service}] of {fleet.path}",
+    )
     limits = {name: values.pop(name) for name in LIMIT_NAMES if name in values}
     merged = msgspec.structs.replace(defaults or Limits(), **limits)
     settings = Settings(service=service, limits=merged, **values)
@@ -242,54 +284,47 @@ def value_of(settings: Settings, name: str) -> object:
     return getattr(settings.limits if name in LIMIT_NAMES else settings, name)
 
 
-def environment_name(name: str, service: str | None = None) -> str:
-    middle = "" if service is None else service.upper().replace("-", "_") + "_"
-    return f"{PREFIX}{middle}{name.upper()}"
+def check_environ(
+    environ: Mapping[str, str],
+    services: Iterable[str] | None,
+    *,
+    one: str = "",
+    router: Sequence[str] | None = None,
+) -> None:
+    """Refuse names of ours that stand for nothing: they are typing errors.
+
+    `services` are all there are, where that is known, else there is `one`. `router` are the names
+    of the router's settings; without them those are left to the router itself.
+
+    Raises:
+        SettingError: there is such a name.
+    """
+    if services is None:  # which other services there are is not known
+        endings = tuple(f"_{name.upper()}" for name in (*FIELDS, *ROUTED_KEYS))
+        environ = {key: "" for key in environ if not key.endswith(endings)}
+    if router is None:
+        own = environment_name("", ROUTER)
+        environ = {key: "" for key in environ if not key.startswith(own)}
+    known = {environment_name(name) for name in FIELDS} | RESERVED
+    known |= {environment_name(name, ROUTER) for name in router or ()}
+    for service in [one] if services is None else services:
+        known |= {environment_name(name, service) for name in (*FIELDS, *ROUTED_KEYS)}
+    for key in environ:
+        if key.startswith(PREFIX):
+            check_name(key, known, "setting in the environment")
 
 
 # ---- looking up
 
 
-def _look_up(
-    name: str, service: str, environ: Mapping[str, str], fleet: Fleet | None
-) -> tuple[Any, str] | None:
-    """A setting's raw value and where it stands, from the source that wins."""
-    names = [environment_name(name, service), environment_name(name)]
-    names += [key for key, of in DOCUMENTED_NAMES.get(service, {}).items() if of == name]
-    for key in names:
-        if environ.get(key):  # empty is how compose files write "not set"
-            return environ[key], f"environment {key}"
-    entry = fleet.services[service] if fleet is not None else {}
-    if fleet is not None and name in entry:
-        return entry[name], f"{name} in [services.{service}] of {fleet.path}"
-    return None
-
-
-def _check_environ(environ: Mapping[str, str], service: str, fleet: Fleet | None) -> None:
-    """Refuse names of ours that stand for nothing: they are typing errors."""
-    if fleet is None:  # which other services there are is not known
-        endings = tuple(f"_{name.upper()}" for name in FIELDS)
-        environ = {key: "" for key in environ if not key.endswith(endings)}
-    services = [service] if fleet is None else list(fleet.services)
-    known = {environment_name(name) for name in FIELDS} | RESERVED
-    known |= {environment_name(name, one) for name in FIELDS for one in services}
-    for key in environ:
-        if key.startswith(PREFIX):
-            _check_name(key, known, "setting in the environment")
-
-
-def _check_name(name: str, known: Iterable[str], what: str) -> None:
-    names = list(known)
-    if name not in names:
-        hint = _nearest(name, names)
-        if not hint and len(names) < 4:
-            hint = f"; expected {' or '.join(names)}"
-        raise SettingError(f"{name} is no {what}{hint}")
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+def _names(name: str, service: str) -> list[str]:
+    """A setting's names in the environment, the one that wins first."""
+    documented = DOCUMENTED_NAMES.get(service, {})
+    return [
+        environment_name(name, service),
+        environment_name(name),
+        *(key for key, of in documented.items() if of == name),
+    ]
 
 
 def _check_together(settings: Settings, sources: Mapping[str, str]) -> None:

@@ -135,7 +135,7 @@ def _words(info: inspect.Type) -> str:  # noqa: PLR0911 - one line per type
         case inspect.VarTupleType():
             return "a list joined by commas"
         case inspect.CustomType():
-            return "a folder" if info.cls is Path else "text"
+            return "a path" if info.cls is Path else "text"
         case inspect.BoolType():
             return "true or false"
         case inspect.IntType():

@@ -10,7 +10,8 @@ import os
 import time
 
 from shared.limits import Limits
-from shared.settings import SettingError, Settings
+from shared.settings import Settings
+from shared.sources import SettingError
 
 LIMITS = Limits(slots=3, temperature=0.5)
 

@@ -16,14 +16,13 @@ from shared.settings import (
     DOCUMENTED_NAMES,
     FIELDS,
     EngineKind,
-    SettingError,
     Settings,
-    environment_name,
     find_settings,
     read_fleet,
     read_settings,
     value_of,
 )
+from shared.sources import SettingError, environment_name
 from shared.values import Secret, decode, described, expected, written
 
 MIB = 1024 * 1024
