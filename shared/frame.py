@@ -50,6 +50,19 @@ REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 BATCH_BYTES_MAX: Final = 256 * 1024 * 1024
 """For a body with several pages; a hundred pages of the usual 2.5 MB."""
 
+EXPOSED: Final = (
+    "retry-after",
+    "x-ocr-clamped",
+    "x-ocr-engine",
+    "x-ocr-loss",
+    "x-ocr-model",
+    "x-ocr-note",
+    "x-ocr-size",
+    "x-ocr-stop",
+    "x-request-id",
+)
+"""Headers that a browser's page may read."""
+
 Handler = Callable[[Exchange], Awaitable[Answer]]
 
 
@@ -111,12 +124,10 @@ class ServiceApp:
         ]
         endpoints = [_Endpoint(self, one) for one in (*frame.routes, *own)]
         self.direct = {(one.route.method, one.route.path): one for one in endpoints}
+        self.cors = CORSConfig(allow_origins=list(frame.cors_origins), expose_headers=list(EXPOSED))
         self.app = Litestar(
             [_routed(one) for one in endpoints],
-            cors_config=CORSConfig(
-                allow_origins=list(frame.cors_origins),
-                expose_headers=["x-request-id", "x-ocr-engine", "x-ocr-note", "retry-after"],
-            ),
+            cors_config=self.cors,
             exception_handlers={Exception: self._unrouted},
             lifespan=[self._life],
             openapi_config=None,
@@ -127,12 +138,32 @@ class ServiceApp:
         if scope["type"] == "http":
             if scope["method"] == "HEAD":
                 scope = {**scope, "method": "GET"}  # the server leaves the body out by itself
-            # A known path from a client that is no browser needs nothing of what Litestar adds.
+            # A known path needs nothing of what Litestar adds.
             endpoint = self.direct.get((scope["method"], scope["path"])) or self._found(scope)
-            if endpoint is not None and not _has_origin(scope):
-                await endpoint(scope, receive, send)
+            if endpoint is not None:
+                await endpoint(scope, receive, self._with_cors(scope, send))
                 return
         await self.app(scope, receive, send)  # type: ignore[arg-type]
+
+    def _with_cors(self, scope: Scope, send: Send) -> Send:
+        """For a browser's request the headers that let its page read the answer."""
+        origin = next((value for name, value in scope["headers"] if name == b"origin"), None)
+        if origin is None:
+            return send
+        allowed = self.cors.is_origin_allowed(origin.decode("latin-1"))
+        headers = [
+            (name.lower().encode(), value.encode())
+            for name, value in self.cors.simple_headers.items()
+        ]
+        if allowed and not self.cors.is_allow_all_origins:
+            headers += [(b"access-control-allow-origin", origin), (b"vary", b"origin")]
+
+        async def send_with_cors(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *headers]
+            await send(message)
+
+        return send_with_cors
 
     def _found(self, scope: Scope) -> _Endpoint | None:
         """An endpoint for a path that no table can hold."""
@@ -306,10 +337,6 @@ def _routed(endpoint: _Endpoint) -> HTTPRouteHandler:
     one = endpoint.route
     made = route(one.path, http_method=[one.method], status_code=200, name=f"{one}")  # type: ignore[list-item]
     return made(enter)
-
-
-def _has_origin(scope: Scope) -> bool:
-    return any(name == b"origin" for name, _ in scope["headers"])
 
 
 def _outcome(kind: str) -> str:
