@@ -235,11 +235,11 @@ async def bench(options: argparse.Namespace) -> int:
                 many = await pace_of(engine, plain, scan.data, CLIENTS, 1)
                 paced.append((scan, one, many))
             print(f"{scan.name} done", file=sys.stderr)
-    finally:
+    finally:  # also after Ctrl-C: what was measured so far took minutes
         await engine.close()
-    console.print(quality_table(read_so_far))
-    if paced:
-        console.print(pace_table(paced))
+        console.print(quality_table(read_so_far))
+        if paced:
+            console.print(pace_table(paced))
     return 0
 
 
