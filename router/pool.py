@@ -8,9 +8,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, Self
 
 import structlog
 
@@ -36,10 +35,27 @@ class Seat:
     `succeeded` may be said at the first delta already, and `failed` after it, when the rest is cut.
     """
 
-    def __init__(self, pool: Pool, ticket: Ticket, replica: Replica) -> None:
-        self.replica = replica
+    __slots__ = ("_pool", "_ticket")
+
+    def __init__(self, pool: Pool, ticket: Ticket) -> None:
         self._pool = pool
         self._ticket = ticket
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._pool.enter(self._ticket)
+        except BaseException:  # cancelled, too: the place goes to the next at once
+            self._pool.leave(self._ticket)
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._pool.leave(self._ticket)
+
+    @property
+    def replica(self) -> Replica:
+        assert self._ticket.replica is not None, "a seat has a replica inside its block only"
+        return self._ticket.replica
 
     @property
     def url(self) -> str:
@@ -85,8 +101,7 @@ class Pool:
     def __repr__(self) -> str:
         return repr(self._schedule).replace("<Schedule", "<Pool")
 
-    @asynccontextmanager
-    async def seat(
+    def seat(
         self,
         *,
         client: str,
@@ -95,8 +110,8 @@ class Pool:
         tried: frozenset[str] = frozenset(),
         share: float | None = None,
         again: bool = False,
-    ) -> AsyncIterator[Seat]:
-        """Wait for a slot and hold it for the time of the block.
+    ) -> Seat:
+        """Wait for a slot and hold it for the time of an `async with` block, entered once.
 
         `tried` are URLs that failed this request already: they are taken only if no other lives.
         `share` is the part of all slots this client may hold, where its key has one of its own.
@@ -117,12 +132,7 @@ class Pool:
         )
         if not again:
             self._retries.request(now_s)
-        try:
-            self._settle(self._schedule.ask(ticket, now_s))
-            replica = await self._turn(ticket)
-            yield Seat(self, ticket, replica)
-        finally:
-            self._settle(self._schedule.leave(ticket, self._clock()))
+        return Seat(self, ticket)
 
     def may_retry(self) -> bool:
         """Take one retry from the service's budget, if it has one left.
@@ -137,8 +147,10 @@ class Pool:
 
     def probed(self, url: str, health: Health) -> None:
         """An active probe has found this."""
-        with _Watch(self, self._schedule.replicas.get(url)):
-            self._settle(self._schedule.probed(url, health, self._clock()))
+        replica = self._schedule.replicas.get(url)
+        before = self._breaker_of(replica)
+        self._settle(self._schedule.probed(url, health, self._clock()))
+        self._tell(replica, before)
 
     def snapshot(self) -> PoolState:
         return self._schedule.snapshot(self._clock())
@@ -149,20 +161,8 @@ class Pool:
 
     # ---- what seats say
 
-    def succeeded(self, ticket: Ticket, latency_s: float) -> None:
-        with _Watch(self, ticket.replica):
-            self._settle(self._schedule.succeeded(ticket, latency_s, self._clock()))
-
-    def failed(self, ticket: Ticket, kind: Failure, why: str) -> None:
-        with _Watch(self, ticket.replica):
-            self._settle(self._schedule.failed(ticket, kind, why, self._clock()))
-
-    def busy(self, ticket: Ticket, retry_after_s: float | None) -> None:
-        self._settle(self._schedule.busy(ticket, retry_after_s, self._clock()))
-
-    # ---- waiting and waking
-
-    async def _turn(self, ticket: Ticket) -> Replica:
+    async def enter(self, ticket: Ticket) -> None:
+        self._settle(self._schedule.ask(ticket, self._clock()))
         if ticket.waits:
             turn = asyncio.get_running_loop().create_future()
             self._turns[ticket] = turn
@@ -172,15 +172,32 @@ class Pool:
                 del self._turns[ticket]
         if ticket.refusal is not None:
             raise ticket.refusal
-        assert ticket.replica is not None
-        return ticket.replica
+
+    def leave(self, ticket: Ticket) -> None:
+        self._settle(self._schedule.leave(ticket, self._clock()))
+
+    def succeeded(self, ticket: Ticket, latency_s: float) -> None:
+        before = self._breaker_of(ticket.replica)
+        self._settle(self._schedule.succeeded(ticket, latency_s, self._clock()))
+        self._tell(ticket.replica, before)
+
+    def failed(self, ticket: Ticket, kind: Failure, why: str) -> None:
+        before = self._breaker_of(ticket.replica)
+        self._settle(self._schedule.failed(ticket, kind, why, self._clock()))
+        self._tell(ticket.replica, before)
+
+    def busy(self, ticket: Ticket, retry_after_s: float | None) -> None:
+        self._settle(self._schedule.busy(ticket, retry_after_s, self._clock()))
+
+    # ---- waiting and waking
 
     def _settle(self, settled: Iterable[Ticket]) -> None:
         for ticket in settled:
             turn = self._turns.get(ticket)
             if turn is not None and not turn.done():
                 turn.set_result(None)
-        self._set_timer()
+        if self._timer is not None or self._schedule.waiting:
+            self._set_timer()
 
     def tick(self) -> None:
         """Time has passed. The pool's own timer calls this; tests that own the clock do too."""
@@ -201,27 +218,17 @@ class Pool:
             delay_s = min(max(TICK_S_MIN, wake_s - now_s), TICK_S_MAX)
             self._timer = asyncio.get_running_loop().call_later(delay_s, self.tick)
 
-    def state_of(self, replica: Replica) -> BreakerState:
-        return replica.breaker.state(self._clock())
+    # ---- the log
 
+    def _breaker_of(self, replica: Replica | None) -> BreakerState:
+        return BreakerState.CLOSED if replica is None else replica.breaker.state(self._clock())
 
-class _Watch:
-    """Logs when a replica's breaker opens or closes within the block."""
-
-    def __init__(self, pool: Pool, replica: Replica | None) -> None:
-        self._pool = pool
-        self._replica = replica
-        self._before = BreakerState.CLOSED
-
-    def __enter__(self) -> None:
-        if self._replica is not None:
-            self._before = self._pool.state_of(self._replica)
-
-    def __exit__(self, *_: object) -> None:
-        replica = self._replica
-        if replica is None or (after := self._pool.state_of(replica)) is self._before:
+    def _tell(self, replica: Replica | None, before: BreakerState) -> None:
+        """Log that a replica's breaker has opened or closed."""
+        after = self._breaker_of(replica)
+        if replica is None or after is before:
             return
-        said = {"service": self._pool.name, "replica": replica.url, "breaker": str(after)}
+        said = {"service": self.name, "replica": replica.url, "breaker": str(after)}
         if after is BreakerState.OPEN:
             log.warning("replica_left_alone", why=replica.why, **said)
         else:

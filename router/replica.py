@@ -177,8 +177,9 @@ class Replica:
 
     def usable(self, now_s: float) -> bool:
         """Whether a request could be sent here now or as soon as a slot is free."""
-        open_ = self.breaker.state(now_s) is BreakerState.OPEN
-        return self.ready and not self.draining and not open_
+        if not self.ready or self.draining:
+            return False
+        return self.breaker.state(now_s) is not BreakerState.OPEN
 
     def free(self, now_s: float) -> bool:
         """Whether a request can be sent here this moment."""

@@ -109,12 +109,18 @@ class Schedule:
             f" Replicas: {len(self.replicas)}, {len(self._draining)} draining | Slots: {slots}]>"
         )
 
+    @property
+    def waiting(self) -> int:
+        return len(self._lines)
+
     # ---- what happens to requests
 
     def ask(self, ticket: Ticket, now_s: float) -> Settled:
         """Somebody wants a slot: it has one, waits in line, or is refused."""
         if self._closed:
             return [self._refuse(ticket, "the router is shutting down", now_s)]
+        if not self._lines and (replica := self._find(ticket, now_s)) is not None:
+            return [self._seat(ticket, replica, now_s)]
         self._lines.append(ticket)
         settled = self._step(now_s)
         if ticket.waits and self._outlasts_patience(ticket):
@@ -234,6 +240,8 @@ class Schedule:
             match = self._next(free, now_s) if free else None
             if match is None:
                 break
+            self._lines.remove(match[0])
+            self._lines.turn_over(match[0].client)
             settled.append(self._seat(*match, now_s))
         self._note_death(now_s)
         if self._lines and self._is_given_up(now_s):
@@ -244,9 +252,8 @@ class Schedule:
 
     def _next(self, free: list[Replica], now_s: float) -> tuple[Ticket, Replica] | None:
         """The first client's first ticket that one of the free replicas may take."""
-        slots = sum(replica.slots for replica in self.replicas.values())
         for line in self._lines.in_turn():
-            if self._has_its_share(next(iter(line)), slots):
+            if self._has_its_share(next(iter(line))):
                 continue
             for ticket in line:
                 replica = self._choose(free, ticket.tried, now_s)
@@ -254,9 +261,17 @@ class Schedule:
                     return ticket, replica
         return None
 
-    def _has_its_share(self, ticket: Ticket, slots: int) -> bool:
+    def _find(self, ticket: Ticket, now_s: float) -> Replica | None:
+        """A replica for somebody who comes while nobody waits."""
+        free = [replica for replica in self.replicas.values() if replica.free(now_s)]
+        if not free or self._has_its_share(ticket):
+            return None
+        return self._choose(free, ticket.tried, now_s)
+
+    def _has_its_share(self, ticket: Ticket) -> bool:
         if ticket.share >= 1:
             return False
+        slots = sum(replica.slots for replica in self.replicas.values())
         return self._at_work.get(ticket.client, 0) >= max(1, math.floor(ticket.share * slots))
 
     def _choose(self, free: list[Replica], tried: frozenset[str], now_s: float) -> Replica | None:
@@ -272,14 +287,9 @@ class Schedule:
             replica.url not in tried and replica.usable(now_s) for replica in self.replicas.values()
         ):
             return None
-        return min(
-            fresh or free,
-            key=lambda replica: (replica.outstanding / replica.slots, replica.picked),
-        )
+        return min(fresh or free, key=_load)
 
     def _seat(self, ticket: Ticket, replica: Replica, now_s: float) -> Ticket:
-        self._lines.remove(ticket)
-        self._lines.turn_over(ticket.client)
         self._choices += 1
         replica.picked = self._choices
         replica.outstanding += 1
@@ -374,6 +384,10 @@ class Schedule:
         else:  # a model that is loading says not for how long
             wait_s = max(wait_s, self._settings.breaker.backoff_s_max)
         return min(max(1, math.ceil(wait_s)), RETRY_AFTER_S_MAX)
+
+
+def _load(replica: Replica) -> tuple[float, int]:
+    return replica.outstanding / replica.slots, replica.picked
 
 
 def _too_long(patience_s: float) -> str:
