@@ -1,22 +1,35 @@
 """The fleet as the router sees it: services, their wires, replicas and models, and the aliases.
 
-Read from the fleet file's tables as values; who watches the file is elsewhere.
+Read from the fleet file's tables and the environment's words about them; who watches the file is
+elsewhere.
 """
 
 from __future__ import annotations
 
-import difflib
+import re
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
 
+from shared import settings
 from shared.errors import UnknownModel
-from shared.sources import SettingError
+from shared.limits import DAY_S
+from shared.sources import SettingError, environment_name, find_values
+from shared.values import Secret
 
-ReplicaUrl = Annotated[str, Meta(pattern=r"^https?://[^/\s]+/?$")]
+URL: Final = re.compile(r"https?://[^/\s?#@]+/?")
+"""A base URL: the paths are the wire's."""
+
+SLACK_S: Final = 10.0
+"""The router waits a little longer than the service itself does, so that its answer comes first."""
+
+
+CONNECT_S: Final = 5.0
+"""Two lost handshakes are sent again within three seconds; a host that is gone takes minutes."""
 
 
 class Wire(StrEnum):
@@ -29,22 +42,24 @@ class Wire(StrEnum):
     CHATVLM = "chatvlm"
 
 
-class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Service(msgspec.Struct, frozen=True, kw_only=True):
     """One service: replicas that are all alike."""
 
     name: str
     wire: Wire
     models: tuple[str, ...]
     """The ids it answers to; the first is the one it reads with when none is named."""
-    replicas: tuple[ReplicaUrl, ...]
-    """Base URLs. A host name stands for every address it has."""
-    slots: Annotated[int, Meta(ge=1)] = 1
+    replicas: tuple[str, ...]
+    """Base URLs without a slash at the end. A host name stands for every address it has."""
+    slots: int = 1
     """Requests that each replica works on at once."""
-    timeout_s: Annotated[float, Meta(gt=0)] = 310.0
-    """To a replica's first byte; a little over its own 300 s, so that its answer comes first."""
-    silence_s: Annotated[float, Meta(gt=0)] = 70.0
-    """Longest pause inside a stream; a little over the service's own 60 s."""
-    connect_s: Annotated[float, Meta(gt=0)] = 5.0
+    timeout_s: float = 300.0 + SLACK_S
+    """To a replica's first byte."""
+    silence_s: float = 60.0 + SLACK_S
+    """Longest pause inside a stream."""
+    connect_s: float = CONNECT_S
+    key: Secret = Secret()
+    """Shown to the replicas; when it is empty the caller's own is passed on."""
 
 
 SLOTS: Final[Mapping[Wire, int]] = {
@@ -56,6 +71,16 @@ SLOTS: Final[Mapping[Wire, int]] = {
 }
 """At work at once, as the services' own defaults are; chatvlm's are per model, its own queue holds
 the rest."""
+
+TIMEOUT_S: Final[Mapping[Wire, float]] = {
+    Wire.LIGHTON: 120.0,
+    Wire.PADDLE: 300.0,
+    Wire.DOTS: 300.0,
+    Wire.DEEPSEEK: 300.0,
+    Wire.CHATVLM: 300.0,
+}
+SILENCE_S: Final = 60.0
+"""The services' own defaults (contract.md)."""
 
 MODELS: Final[Mapping[Wire, tuple[str, ...]]] = {
     Wire.LIGHTON: ("LightOnOCR-1B-1025",),
@@ -73,6 +98,17 @@ MODELS: Final[Mapping[Wire, tuple[str, ...]]] = {
     ),
 }
 """The documented ids, for entries that name none."""
+
+FIELDS: Final[Mapping[str, Any]] = {
+    "wire": Wire,
+    "models": tuple[str, ...],
+    "replicas": tuple[str, ...],
+    "replica_slots": Annotated[int, Meta(ge=1)],
+    "connect_s": Annotated[float, Meta(gt=0, le=DAY_S)],
+    "key": Secret,
+    **{name: settings.FIELDS[name] for name in ("host", "port", "slots", "timeout_s", "silence_s")},
+}
+"""What is read of an entry: `shared.settings.ROUTED_KEYS`, and what the service reads as well."""
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -116,56 +152,98 @@ class Fleet(msgspec.Struct, frozen=True):
         return next((one for one in self.services if one.name == name), None)
 
 
-def read_fleet(tables: Mapping[str, Any]) -> Fleet:
-    """The fleet of a parsed fleet file.
+def load_fleet(path: Path, environ: Mapping[str, str]) -> Fleet:
+    """Read the fleet file.
+
+    Raises:
+        SettingError: it is wrong; the message names what and where.
+    """
+    return read_fleet(settings.read_fleet(path), environ)
+
+
+def read_fleet(file: settings.Fleet, environ: Mapping[str, str]) -> Fleet:
+    """The fleet of a fleet file that has been read.
 
     Raises:
         SettingError: an entry is wrong; the message names it.
     """
-    services = tuple(_service(name, entry) for name, entry in tables.get("services", {}).items())
-    fleet = Fleet(services, dict(tables.get("aliases", {})))
-    _check(fleet)
+    services = tuple(_service(name, file, environ) for name in file.services)
+    fleet = Fleet(services, dict(file.aliases))
+    _check(fleet, file.path)
     return fleet
 
 
-def _service(name: str, entry: Mapping[str, Any]) -> Service:
-    wire = str(entry.get("wire", name))
-    if wire not in set(Wire):
-        close = difflib.get_close_matches(wire, list(Wire), n=1)
-        hint = f"; did you mean {close[0]}?" if close else f"; expected {', '.join(Wire)}"
-        raise SettingError(f"services.{name}.wire is {wire!r}{hint}")
-    kind = Wire(wire)
-    replicas = entry.get("replicas", [f"http://127.0.0.1:{entry.get('port', 0)}"])
-    values = {
-        "name": name,
-        "wire": wire,
-        "models": entry.get("models", MODELS[kind]),
-        "replicas": [replicas] if isinstance(replicas, str) else replicas,
-        "slots": entry.get("slots", SLOTS[kind]),
-        **{key: entry[key] for key in ("connect_s",) if key in entry},
-    }
-    for key, longer_s in (("timeout_s", 10.0), ("silence_s", 10.0)):
-        if key in entry:
-            values[key] = float(entry[key]) + longer_s
-    try:
-        service = msgspec.convert(values, Service)
-    except msgspec.ValidationError as error:
-        raise SettingError(f"services.{name}: {str(error).replace('$.', '')}") from error
-    if not service.models or not service.replicas:
-        raise SettingError(f"services.{name} needs at least one model and one replica")
-    return service
+def _service(name: str, file: settings.Fleet, environ: Mapping[str, str]) -> Service:
+    where = f"[services.{name}] of {file.path}"
+    values, sources = find_values(
+        FIELDS,
+        environ,
+        lambda field: (
+            settings.names_of(field, name)
+            if field in settings.FIELDS
+            # `OCR_FLEET_REPLICAS` would be every service's, which is never meant.
+            else [environment_name(field, name)]
+        ),
+        file.services[name],
+        where,
+    )
+    wire = values.get("wire") or _wire(name, where)
+    models = values.get("models", MODELS[wire])
+    if not models:
+        raise SettingError(f"{sources['models']} is empty; expected at least one id")
+    return Service(
+        name=name,
+        wire=wire,
+        models=models,
+        replicas=_replicas(values, sources, where),
+        slots=values.get("replica_slots") or values.get("slots") or SLOTS[wire],
+        timeout_s=values.get("timeout_s", TIMEOUT_S[wire]) + SLACK_S,
+        silence_s=values.get("silence_s", SILENCE_S) + SLACK_S,
+        connect_s=values.get("connect_s", CONNECT_S),
+        key=values.get("key", Secret()),
+    )
 
 
-def _check(fleet: Fleet) -> None:
-    if not fleet.services:
-        raise SettingError("the fleet file names no service")
+def _wire(name: str, where: str) -> Wire:
+    if name not in set(Wire):
+        raise SettingError(f"{where} names no wire; expected wire = one of {', '.join(Wire)}")
+    return Wire(name)
+
+
+def _replicas(values: Mapping[str, Any], sources: Mapping[str, str], where: str) -> tuple[str, ...]:
+    if "replicas" not in values:
+        if not values.get("port"):
+            raise SettingError(f"{where} names neither replicas nor a port to find the service at")
+        return (f"http://{_reachable(values.get('host', '127.0.0.1'))}:{values['port']}",)
+    urls: tuple[str, ...] = values["replicas"]
+    for url in urls:
+        if not URL.fullmatch(url):
+            raise SettingError(
+                f"{sources['replicas']} has {url!r}; expected base URLs such as http://dots:5000"
+            )
+    if not urls:
+        raise SettingError(f"{sources['replicas']} is empty; expected at least one URL")
+    return tuple(dict.fromkeys(url.rstrip("/") for url in urls))
+
+
+def _reachable(host: str) -> str:
+    """The host under which a service that listens on `host` is reached from this machine."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - not listened on
+    return f"[{host}]" if ":" in host else host
+
+
+def _check(fleet: Fleet, path: Path) -> None:
     for model, count in _counts(fleet.models).items():
         if count > 1:
-            raise SettingError(f"two services have the model {model!r}; an id belongs to one")
+            raise SettingError(
+                f"two services in {path} have the model {model!r}; an id belongs to one"
+            )
     names = {*fleet.models, *(service.name for service in fleet.services)}
     for alias, model in fleet.aliases.items():
         if model not in names:
-            raise SettingError(f"the alias {alias!r} stands for {model!r}, which no service has")
+            raise SettingError(
+                f"{alias} in [aliases] of {path} stands for {model!r}, which no service has"
+            )
 
 
 def _counts(names: Iterable[str]) -> dict[str, int]:

@@ -37,7 +37,9 @@ class GuardSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What is taken for a runaway: at least `repeats_min` copies in a row, and one of the other
     bounds reached."""
 
-    enabled: bool = True
+    enabled: Annotated[
+        bool, Meta(description="stop streams that repeat themselves without end")
+    ] = True
     repeats_min: Annotated[
         int, Meta(ge=2, description="copies in a row below which nothing is a runaway")
     ] = 10

@@ -267,7 +267,7 @@ def find_settings(
     values, sources = find_values(
         FIELDS,
         environ,
-        lambda name: _names(name, service),
+        lambda name: names_of(name, service),
         {} if fleet is None else fleet.services[service],
         "" if fleet is None else f"[services.{service}] of {fleet.path}",
     )
@@ -317,7 +317,7 @@ def check_environ(
 # ---- looking up
 
 
-def _names(name: str, service: str) -> list[str]:
+def names_of(name: str, service: str) -> list[str]:
     """A setting's names in the environment, the one that wins first."""
     documented = DOCUMENTED_NAMES.get(service, {})
     return [
