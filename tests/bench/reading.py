@@ -252,7 +252,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--texts", type=Path, help="folder to write what was read into")
     parser.add_argument("--rounds", type=int, default=2, help="timed rounds with one client")
     parser.add_argument("--no-speed", action="store_true", help="quality alone")
-    return asyncio.run(bench(parser.parse_args(arguments)))
+    try:
+        return asyncio.run(bench(parser.parse_args(arguments)))
+    except KeyboardInterrupt:
+        return 130
 
 
 if __name__ == "__main__":
