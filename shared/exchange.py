@@ -61,6 +61,8 @@ class Exchange(msgspec.Struct, kw_only=True):
     request_id: str
     receive: Receive
     incoming: Incoming = Incoming()
+    peer: str = ""
+    """The address that the connection comes from."""
     started: float = msgspec.field(default_factory=time.perf_counter)
     model: str = ""
     task: str = ""

@@ -257,7 +257,8 @@ class _Endpoint:
         self.write_error = one.write_error or service.frame.write_error
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = Exchange(request_id=request_id_of(scope), receive=receive)
+        peer = scope["client"][0] if scope.get("client") else ""
+        exchange = Exchange(request_id=request_id_of(scope), receive=receive, peer=peer)
         headers = self.service.headers(exchange.request_id)
         answer: Answer | None = None
         try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import datetime
-from typing import ClassVar, Protocol
+from typing import Protocol
 from uuid import uuid4
 
 import structlog
@@ -23,7 +23,8 @@ log = structlog.get_logger("ocr_fleet.service")
 class DeltaWriter(Protocol):
     """A wire's writer of one stream: bytes for its start, each delta, and a failure in between."""
 
-    media_type: ClassVar[str]
+    @property
+    def media_type(self) -> str: ...
 
     def start(self) -> bytes: ...
     def write(self, delta: Delta, at: datetime) -> bytes: ...

@@ -1,0 +1,195 @@
+"""The dialects clients speak, as data: how each operation is read, which task its words mean to the
+model that is asked, how answers and errors are written, and whose service speaks it already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from router.fleet import Target, Wire
+from shared.errors import InvalidRequest, OcrError
+from shared.http import Form, Incoming, Reply
+from shared.limits import MIB, Limits
+from shared.ocr import Request, Result, Task
+from shared.streams import DeltaWriter
+from shared.wire import chatvlm, deepseek, deepseek_stream, dots, lighton, openai, paddle
+from shared.wire.answers import Stamp
+
+LIMITS: Final = Limits(
+    image_bytes_max=32 * MIB,
+    temperature=None,
+    top_p=None,
+    max_tokens=None,
+)
+"""How requests are read before it is known who answers: what is absent stays absent."""
+
+MODEL_HEADER: Final = "x-ocr-model"
+TASK_HEADER: Final = "x-ocr-task"
+
+Call = Any
+"""A wire's own call; it holds the hub's `request`, and only that wire looks at the rest."""
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing a client can ask in one dialect."""
+
+    dialect: str
+    wire: Wire
+    """Services of this wire speak the dialect: bytes pass through to them as they are."""
+    path: str
+    """Where such a service answers the operation."""
+    model: str
+    """Who answers when nobody is named."""
+    read: Callable[[Incoming, Limits], Call]
+    write: Callable[[Call, Result, Stamp], Reply]
+    write_error: Callable[[OcrError], Reply]
+    writer: Callable[[Call, Stamp], DeltaWriter] | None = None
+    """For answers that may be streamed."""
+
+
+class _Named(msgspec.Struct):
+    """The one field of a body that the router looks at."""
+
+    model: str | None = None
+
+
+_NAMED: Final = msgspec.json.Decoder(_Named, strict=False)
+
+
+def named_model(incoming: Incoming) -> str | None:
+    """The model a request names: in its query, header, form or JSON body, in that order.
+
+    A body that is no JSON, or names it in another type, names none; reading it says what is wrong.
+    """
+    name = incoming.query.get("model") or incoming.headers.get(MODEL_HEADER)
+    if name:
+        return name
+    if incoming.form is not None:
+        return incoming.form.fields.get("model") or None
+    if b'"model"' not in incoming.body:
+        return None
+    try:
+        return _NAMED.decode(incoming.body).model
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def without_model(incoming: Incoming) -> Incoming:
+    """The request without the model's name in query and form, which a wire would look up."""
+    query = {name: value for name, value in incoming.query.items() if name != "model"}
+    form = incoming.form
+    if form is not None:
+        fields = {name: value for name, value in form.fields.items() if name != "model"}
+        form = Form(fields=fields, files=form.files)
+    return msgspec.structs.replace(incoming, query=query, form=form)
+
+
+def named_task(incoming: Incoming) -> Task | None:
+    """The task of the header `X-OCR-Task`, in the hub's words.
+
+    Raises:
+        InvalidRequest: it names none; the message lists them.
+    """
+    word = incoming.headers.get(TASK_HEADER)
+    if not word:
+        return None
+    try:
+        return Task(word.strip().lower())
+    except ValueError as error:
+        raise InvalidRequest(
+            f"{TASK_HEADER} must be one of {', '.join(Task)}, not {word[:80]!r}"
+        ) from error
+
+
+def understand(
+    request: Request, operation: Operation, target: Target, task: Task | None
+) -> Request:
+    """The hub's request as the words of an OpenAI message mean it to the model that is asked; the
+    other dialects have words of their own, which their wires have read already."""
+    if task is not None:
+        return msgspec.structs.replace(request, task=task)
+    if operation.dialect != "openai" or not request.pages:
+        return request
+    match target.service.wire:
+        case Wire.PADDLE:
+            return msgspec.structs.replace(request, task=paddle.read_mode(request.prompt))
+        case Wire.DEEPSEEK if request.prompt:
+            meant, words, phrase = deepseek.read_prompt(request.prompt)
+            return msgspec.structs.replace(request, task=meant, prompt=words, phrase=phrase)
+        case Wire.CHATVLM if request.prompt:
+            return msgspec.structs.replace(request, task=Task.CHAT)
+        case Wire.DOTS:
+            return msgspec.structs.replace(request, task=_dots_task(request.prompt))
+        case _:
+            return request
+
+
+def _dots_task(words: str) -> Task:
+    """What dots' own prompts begin with (rednote-hilab/dots.ocr, dots_ocr/utils/prompts.py)."""
+    folded = " ".join(words.casefold().split())
+    if folded.startswith("please output the layout information"):
+        only = "text content" not in folded.partition("1.")[0]
+        return Task.LAYOUT_ONLY if only else Task.LAYOUT
+    if folded.startswith("extract the text content from this image"):
+        return Task.TEXT
+    return Task.MARKDOWN
+
+
+# ---- the operations
+
+
+def _write_openai(call: openai.Call, result: Result, stamp: Stamp) -> Reply:
+    return openai.write_result(call, result, stamp, media_type=lighton.MEDIA_TYPE)
+
+
+OPENAI: Final = Operation(
+    dialect="openai",
+    wire=Wire.LIGHTON,
+    path=openai.PATH,
+    model=lighton.MODEL,
+    read=openai.read_chat,
+    write=_write_openai,
+    writer=lighton.DeltaWriter,
+    write_error=lighton.write_error,
+)
+DOTS: Final = Operation(
+    dialect="dots",
+    wire=Wire.DOTS,
+    path=dots.PATH,
+    model=dots.MODEL,
+    read=dots.read_ocr,
+    write=dots.write_result,
+    writer=dots.DeltaWriter,
+    write_error=dots.write_error,
+)
+DEEPSEEK: Final = Operation(
+    dialect="deepseek",
+    wire=Wire.DEEPSEEK,
+    path=deepseek.OCR,
+    model=deepseek.MODEL,
+    read=deepseek.read_ocr,
+    write=deepseek.write_result,
+    write_error=deepseek.write_error,
+)
+DEEPSEEK_FILE: Final = msgspec.structs.replace(
+    DEEPSEEK, path=deepseek.FILE, read=deepseek.read_file
+)
+DEEPSEEK_STREAM: Final = msgspec.structs.replace(
+    DEEPSEEK,
+    path=deepseek.STREAM,
+    read=deepseek.read_stream,
+    writer=deepseek_stream.DeltaWriter,
+)
+CHATVLM: Final = Operation(
+    dialect="chatvlm",
+    wire=Wire.CHATVLM,
+    path=chatvlm.OCR,
+    model=chatvlm.MODEL_DEFAULT,
+    read=chatvlm.read_ocr,
+    write=chatvlm.write_result,
+    write_error=chatvlm.write_error,
+)
+CHATVLM_CHAT: Final = msgspec.structs.replace(CHATVLM, path=chatvlm.CHAT, read=chatvlm.read_chat)

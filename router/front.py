@@ -1,0 +1,454 @@
+"""Answers requests of every dialect: finds who is asked, passes bytes through where the dialect is
+the service's own, and translates where it is not. Decisions are in `dialects`, `translate` and
+`retell`; connections in `upstream`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+from datetime import datetime
+from typing import Final
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from router import passing
+from router.dialects import (
+    LIMITS,
+    MODEL_HEADER,
+    Operation,
+    named_model,
+    named_task,
+    understand,
+    without_model,
+)
+from router.endings import STOP_HEADER, Endings, mark
+from router.fleet import Fleet, Target, Wire
+from router.forms import write_form
+from router.guard import Guard, GuardSettings
+from router.sizes import page_size, told_size
+from router.translate import Retold, Turn, make_turn, read_error, read_whole
+from router.upstream import HOP_BY_HOP, Ask, Upstream
+from router.upstream import Answer as Upstreamed
+from shared.body import FormReader, form_boundary
+from shared.errors import OcrError
+from shared.exchange import Answer, Exchange, Streaming
+from shared.http import Incoming, Reply
+from shared.ocr import Delta, Done, Request, Result, Stop, Text, Usage, fold
+from shared.streams import DeltaWriter, new_stamp, stream_deltas
+from shared.tokens import count_tokens
+from shared.wire import fleet as fleet_wire
+from shared.wire.answers import Outcome
+
+NOT_FORWARDED: Final = HOP_BY_HOP | {"host", "content-length", "content-encoding", "expect"}
+"""Headers that are of the client's connection, or of the body as it came before it was unpacked."""
+
+CLAMPED_HEADER: Final = "x-ocr-clamped"
+LOSS_HEADER: Final = "x-ocr-loss"
+USAGE_HEADER: Final = "x-ocr-usage"
+ENGINE_HEADER: Final = "x-ocr-engine"
+
+NO_IMAGE: Final = "No image was sent, and {model} reads images: there is nothing to read."
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who asks: what fairness and shares go by."""
+
+    client: str
+    share: float | None = None
+
+
+class Front:
+    """The dialects' requests over the fleet. `fleet` is replaced when its file changes."""
+
+    def __init__(
+        self, fleet: Fleet, upstream: Upstream, guard: GuardSettings, patience_s: float
+    ) -> None:
+        self.fleet = fleet
+        self.upstream = upstream
+        self._guard = guard
+        self._patience_s = patience_s
+
+    async def operate(
+        self, exchange: Exchange, operation: Operation, caller: Caller, model: str | None = None
+    ) -> Answer:
+        """One operation of a dialect, by the model that the path or the request names.
+
+        Raises:
+            UnknownModel: there is none of that name.
+            OcrError: as the request's own words, or the service's answer, have it.
+        """
+        fields = form_fields(exchange.incoming)
+        name = model or named_model(exchange.incoming) or fields.get("model")
+        target = self.fleet.find(name or operation.model)
+        task = named_task(exchange.incoming)
+        exchange.model = target.model
+        exchange.facts[MODEL_HEADER] = target.model
+        if task is None and target.service.wire is operation.wire:
+            return await self._pass(exchange, operation, target, caller)
+        return await self._translate(exchange, operation, target, caller, name or target.model)
+
+    # ---- the same dialect on both sides
+
+    async def _pass(
+        self, exchange: Exchange, operation: Operation, target: Target, caller: Caller
+    ) -> Answer:
+        """The client's bytes to the service, the service's bytes to the client."""
+        incoming = exchange.incoming
+        query = {name: value for name, value in incoming.query.items() if name != "model"}
+        if operation.wire is Wire.CHATVLM:
+            query["model"] = target.model  # an alias means nothing to the service
+        return await self.forward(
+            exchange, target, caller, operation.path + write_query(query), Endings(operation)
+        )
+
+    async def forward(
+        self,
+        exchange: Exchange,
+        target: Target,
+        caller: Caller,
+        path: str,
+        endings: Endings | None,
+    ) -> Answer:
+        """Any request to one service as it is. `endings` say in whole frames what must be said in
+        its place; without them a stream that breaks is broken off."""
+        incoming = exchange.incoming
+        ask = Ask(
+            service=target.service,
+            method=incoming.method,
+            path=path,
+            headers=forwarded_headers(exchange),
+            body=incoming.body,
+            client=caller.client,
+            share=caller.share,
+            patience_s=self._patience_s,
+        )
+        answer = await self._begun(exchange, ask)
+        headers = _own_headers(answer.headers)
+        media_type = passing.media_type_of(answer.headers.get("content-type", ""))
+        if media_type not in passing.FRAME_ENDS or answer.status != 200:
+            reply = await exchange.until_hangup(answer.whole())
+            exchange.first_delta_s = exchange.seconds()
+            return Reply(
+                status=reply.status, media_type=reply.media_type, headers=headers, body=reply.body
+            )
+        frames = passing.whole_frames(answer.chunks(), media_type)
+        first = await exchange.until_hangup(_first(frames))
+        exchange.first_delta_s = exchange.seconds()
+        chunks = self._passed(exchange, first, frames, endings)
+        return Streaming(
+            media_type=answer.headers["content-type"],
+            status=answer.status,
+            headers={**headers, **exchange.headers()},
+            chunks=chunks,
+            source=chunks,
+        )
+
+    async def _passed(
+        self,
+        exchange: Exchange,
+        first: bytes,
+        frames: AsyncIterator[bytes],
+        endings: Endings | None,
+    ) -> AsyncGenerator[bytes, None]:
+        """The frames as they come, watched for a runaway; a break is told in the dialect's way."""
+        guard = Guard(self._guard)
+        try:
+            frame = first
+            while frame:
+                if endings is not None and guard.feed(endings.text_of(frame)):
+                    self._caught(exchange, guard)
+                    yield frame
+                    yield endings.runaway()
+                    return
+                yield frame
+                frame = await anext(frames, b"")
+            if endings is not None:
+                endings.close()
+        except OcrError as error:
+            exchange.failed(error, error.detail)
+            if endings is None:
+                raise
+            yield endings.failure(error)
+
+    # ---- another dialect's service
+
+    async def _translate(
+        self, exchange: Exchange, operation: Operation, target: Target, caller: Caller, name: str
+    ) -> Answer:
+        incoming = without_model(parsed(exchange.incoming))
+        call = operation.read(incoming, LIMITS)
+        request = understand(call.request, operation, target, named_task(incoming))
+        if "model" in call.__struct_fields__:
+            call = msgspec.structs.replace(call, model=name)
+        exchange.task, exchange.pages = request.task, len(request.pages)
+        # Its bytes are in the call now; a hundred waiting requests must not hold them twice.
+        exchange.incoming = msgspec.structs.replace(exchange.incoming, body=b"", form=None)
+        deltas = self._deltas(exchange, request, target, caller, operation.dialect)
+        if request.stream and operation.writer is not None:
+            writer = Marked(operation.writer(call, new_stamp()))
+            answer = await stream_deltas(exchange, deltas, writer)
+            answer.headers = exchange.headers()
+            return answer
+        async with aclosing(deltas):
+            result = await exchange.until_hangup(fold(deltas))
+        return operation.write(call, result, new_stamp(exchange.seconds()))
+
+    async def batch(
+        self,
+        exchange: Exchange,
+        requests: Sequence[Request | OcrError],
+        target: Target,
+        caller: Caller,
+        dialect: str,
+    ) -> list[Outcome]:
+        """The items of a batch side by side, in their order; each has its own fate."""
+
+        async def one(request: Request | OcrError) -> Outcome:
+            part = exchange.part()
+            answer: Result | OcrError
+            if isinstance(request, OcrError):
+                answer = request
+            else:
+                try:
+                    async with aclosing(
+                        self._deltas(part, request, target, caller, dialect)
+                    ) as deltas:
+                        answer = await fold(deltas)
+                except OcrError as error:
+                    answer = error
+            exchange.add(part)
+            return Outcome(answer=answer, stamp=new_stamp(part.seconds()))
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(request)) for request in requests]
+        return [task.result() for task in tasks]
+
+    async def _deltas(
+        self, exchange: Exchange, request: Request, target: Target, caller: Caller, dialect: str
+    ) -> AsyncGenerator[Delta, None]:
+        """The answer in hub deltas of the caller's dialect. Services that read one page a request
+        are asked page by page, and their answers stand a blank line apart."""
+        parts = _parts(request, target)
+        if not parts:
+            yield Text(NO_IMAGE.format(model=target.model))
+            yield Done()
+            return
+        ends: list[Done] = []
+        for number, part in enumerate(parts):
+            turn = make_turn(part, target, dialect)
+            _tell_losses(exchange, turn)
+            if number:
+                yield Text("\n\n")
+            async with aclosing(self._turn(exchange, turn, caller)) as deltas:
+                async for delta in deltas:
+                    exchange.saw(delta)
+                    if isinstance(delta, Done):
+                        ends.append(delta)
+                    else:
+                        yield delta
+            if ends[-1].stop is not Stop.STOP:
+                break
+        yield _joined(ends)
+
+    async def _turn(
+        self, exchange: Exchange, turn: Turn, caller: Caller
+    ) -> AsyncGenerator[Delta, None]:
+        """One page asked of one service, and what it says as the caller wants it told."""
+        async with self.upstream.ask(self._ask(exchange, turn, caller)) as answer:
+            if answer.status != 200:
+                raise read_error(turn, await answer.whole())
+            size = await _size(turn, answer.headers)
+            exchange.sizes += () if size is None else (size,)
+            _keep_facts(exchange, answer.headers)
+            retold, guard = Retold(turn, size), Guard(self._guard)
+            async with aclosing(_told(exchange, turn, answer)) as told:
+                async for delta in told:
+                    caught = isinstance(delta, Text) and guard.feed(delta.text)
+                    for one in retold.feed(delta):
+                        yield one
+                    if caught:
+                        self._caught(exchange, guard)
+                        for one in retold.feed(Done(stop=Stop.REPETITION)):
+                            yield one
+                    if caught or isinstance(delta, Done):
+                        return
+
+    def _ask(self, exchange: Exchange, turn: Turn, caller: Caller) -> Ask:
+        outgoing = turn.outgoing
+        headers = {
+            **outgoing.headers,
+            fleet_wire.HEADER: fleet_wire.VALUE,
+            **_traced(exchange),
+        }
+        body = outgoing.body
+        if outgoing.form is not None:
+            headers["content-type"], body = write_form(outgoing.form)
+        return Ask(
+            service=turn.target.service,
+            method=outgoing.method,
+            path=outgoing.path + write_query(outgoing.query),
+            headers=headers,
+            body=body,
+            client=caller.client,
+            share=caller.share,
+            patience_s=self._patience_s,
+        )
+
+    async def _begun(self, exchange: Exchange, ask: Ask) -> Upstreamed:
+        """The answer, held until the exchange is over; given up when the client hangs up."""
+        return await exchange.until_hangup(
+            exchange.stack.enter_async_context(self.upstream.ask(ask))
+        )
+
+    def _caught(self, exchange: Exchange, guard: Guard) -> None:
+        exchange.stop = Stop.REPETITION
+        exchange.facts[STOP_HEADER] = Stop.REPETITION
+        exchange.detail = f"runaway: {guard.where}"
+
+
+class Marked:
+    """A dialect's writer that says in a comment why a runaway stream ends."""
+
+    def __init__(self, writer: DeltaWriter) -> None:
+        self._writer = writer
+        self.media_type = writer.media_type
+        self.start = writer.start
+        self.fail = writer.fail
+
+    def write(self, delta: Delta, at: datetime) -> bytes:
+        written = self._writer.write(delta, at)
+        if isinstance(delta, Done) and delta.stop is Stop.REPETITION:
+            return mark(self.media_type) + written
+        return written
+
+
+# ---- the request
+
+
+def parsed(incoming: Incoming) -> Incoming:
+    """The request with its form read, where it is one."""
+    boundary = form_boundary(incoming)
+    if boundary is None or incoming.form is not None:
+        return incoming
+    reader = FormReader(boundary)
+    reader.feed(incoming.body)
+    return msgspec.structs.replace(incoming, form=reader.close(), body=b"")
+
+
+def form_fields(incoming: Incoming) -> Mapping[str, str]:
+    """The plain fields of a form; its files are only skipped over."""
+    boundary = form_boundary(incoming)
+    if boundary is None:
+        return {}
+    reader = FormReader(boundary, files=False)
+    reader.feed(incoming.body)
+    return reader.close().fields
+
+
+def forwarded_headers(exchange: Exchange) -> dict[str, str]:
+    """The client's headers as they go on to a service."""
+    kept = {
+        name: value
+        for name, value in exchange.incoming.headers.items()
+        if name not in NOT_FORWARDED
+    }
+    return {**kept, "x-request-id": exchange.request_id}
+
+
+def write_query(query: Mapping[str, str]) -> str:
+    return "?" + urlencode(query, quote_via=quote) if query else ""
+
+
+def _traced(exchange: Exchange) -> dict[str, str]:
+    """What ties the service's log and trace to the client's request (W3C trace context)."""
+    names = ("traceparent", "tracestate")
+    kept = {
+        name: exchange.incoming.headers[name] for name in names if name in exchange.incoming.headers
+    }
+    return {**kept, "x-request-id": exchange.request_id}
+
+
+def _parts(request: Request, target: Target) -> list[Request]:
+    """A request per page for services that read one; none where there is nothing to send."""
+    if target.service.wire is Wire.LIGHTON:
+        return [request]
+    return [msgspec.structs.replace(request, pages=(page,)) for page in request.pages]
+
+
+def _tell_losses(exchange: Exchange, turn: Turn) -> None:
+    if turn.clamped:
+        exchange.facts[CLAMPED_HEADER] = ", ".join(turn.clamped)
+    if turn.loss:
+        exchange.facts[LOSS_HEADER] = turn.loss
+
+
+# ---- the answer
+
+
+async def _told(exchange: Exchange, turn: Turn, answer: Upstreamed) -> AsyncGenerator[Delta, None]:
+    """The service's deltas. A server that does not know the fleet's way tells all in one."""
+    if answer.headers.get(fleet_wire.HEADER) != fleet_wire.VALUE:
+        result = read_whole(turn, await answer.whole())
+        usage = result.usage
+        if usage == Usage():
+            usage = Usage(count_tokens(turn.wanted.prompt), count_tokens(result.text))
+            exchange.facts[USAGE_HEADER] = "estimated"
+        yield Text(result.text)
+        yield Done(stop=result.stop, usage=usage, sizes=result.sizes)
+        return
+    reader = fleet_wire.DeltaReader()
+    async for chunk in answer.chunks():
+        for delta in reader.feed(chunk):
+            yield delta
+    for delta in reader.close():
+        yield delta
+
+
+async def _size(turn: Turn, headers: Mapping[str, str]) -> tuple[int, int] | None:
+    """The page's size, from whoever knows it."""
+    size = told_size(headers)
+    if size is None and turn.wanted.pages:
+        size = await asyncio.to_thread(page_size, turn.wanted.pages[-1])
+    return size
+
+
+def _keep_facts(exchange: Exchange, headers: Mapping[str, str]) -> None:
+    if engine := headers.get(ENGINE_HEADER):
+        exchange.facts[ENGINE_HEADER] = engine
+
+
+def _own_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """A service's headers on an answer of the router's own length and date."""
+    dropped = {"content-length", "content-type", "date", "server", "x-request-id"}
+    return {
+        name: value
+        for name, value in headers.items()
+        if name not in dropped and not name.startswith("access-control-")
+    }
+
+
+def _joined(ends: Sequence[Done]) -> Done:
+    """One end for the pages of a request."""
+    return Done(
+        stop=ends[-1].stop,
+        usage=Usage(
+            sum(end.usage.prompt_tokens for end in ends),
+            sum(end.usage.completion_tokens for end in ends),
+        ),
+        blocks=tuple(
+            msgspec.structs.replace(block, page=number)
+            for number, end in enumerate(ends)
+            for block in end.blocks
+        )
+        if len(ends) > 1
+        else ends[0].blocks,
+        sizes=tuple(size for end in ends for size in end.sizes),
+        notes=tuple(dict.fromkeys(note for end in ends for note in end.notes)),
+    )
+
+
+async def _first(frames: AsyncIterator[bytes]) -> bytes:
+    return await anext(frames, b"")
