@@ -11,7 +11,6 @@ from typing import Final, Literal
 
 from shared.engine.embedded.items import as_list, is_page_number, list_start
 from shared.engine.embedded.lines import Bounds, Line, Plan, Rulings
-from shared.engine.embedded.plan import DROP_CAP_RATIO
 from shared.engine.embedded.prose import paragraphs, printed_lines, with_initial
 from shared.engine.embedded.tables import (
     Grid,
@@ -120,7 +119,7 @@ def _columns(grid: Grid) -> str:
 
 
 def _text(plan: Plan, lines: Sequence[Line], *, plain: bool) -> tuple[Category, str]:
-    printed = with_initial(printed_lines(lines), DROP_CAP_RATIO)
+    printed = with_initial(printed_lines(lines))
     texts = [each.text for each in printed]
     category = plan.category
     if category in MARGINS and not _is_margin(plan, texts):

@@ -85,7 +85,6 @@ def _labelled(row: Row, index: int, below: Sequence[Row], used: set[int]) -> tup
         if not _has_label(other.text):
             used.add(id(other))
             return label, _with_right(_value(other.text), row, index + 1, used)
-        return label, ""
     found = _under(row[index], below)
     if found is None:
         return label, ""

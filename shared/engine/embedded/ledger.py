@@ -333,7 +333,9 @@ def _is_price(row: Row, amount: Amount) -> bool:
 
 
 def _has_fraction(text: str) -> bool:
-    last = text.rsplit(maxsplit=1)[-1].strip("*+-–−)")
+    """The last figure of a text has two decimals."""
+    figures = [word.strip("*+-–−)") for word in text.split() if any(map(str.isdigit, word))]
+    last = figures[-1] if figures else ""
     return len(last) > 3 and last[-3] in ".," and last[-2:].isdigit()
 
 

@@ -33,6 +33,7 @@ from shared.engine.embedded.paragraphs import (
     rows_of,
     segments_of,
 )
+from shared.engine.embedded.prose import INITIAL_RATIO
 from shared.engine.embedded.roles import with_roles
 from shared.ocr import Category, Size
 
@@ -46,8 +47,6 @@ FIGURE_TEXT_MAX: Final = 0.25
 """A figure covered with more text than this is text, whatever the layout model says."""
 BREAK_EM: Final = 3.5
 """White space of this height from edge to edge parts a page; columns end above it."""
-DROP_CAP_RATIO: Final = 1.8
-"""An initial is so much taller than the lines beside it."""
 
 CATEGORIES: Final = {
     "text": Category.TEXT,
@@ -73,9 +72,12 @@ def plan_page(
     labels = _labels(standing, regions)
     segments = segments_of(standing, em, labels)
     areas = find_areas(standing, segments, regions, rulings, em)
-    tables, taken = _tables(standing, areas, rulings, em)
-    chains = chains_of(_without(segments, taken), em)
-    texts = _with_initials(paragraphs_of(chains, labels))
+    next_index = max((span.index for span in spans), default=-1) + 1
+    tables, taken = _tables(standing, areas, rulings, em, next_index)
+    rest = _without(segments, taken)
+    initials = [segment for segment in rest if _is_initial(segment, em)]
+    chains = chains_of([segment for segment in rest if segment not in initials], em)
+    texts = _with_initials(paragraphs_of(chains, labels), initials)
     plans = [_text_plan(text, labels) for text in texts]
     plans += tables
     plans += _columns([span for span in spans if span.vertical], em)
@@ -136,10 +138,9 @@ def _magnitude(region: Region) -> int:
 
 
 def _tables(
-    spans: Sequence[Span], areas: Sequence[Area], rulings: Rulings, em: float
+    spans: Sequence[Span], areas: Sequence[Area], rulings: Rulings, em: float, next_index: int
 ) -> tuple[list[Plan], set[int]]:
     """The tables, with their spans cut at rulings, and the indexes of the spans they took."""
-    next_index = max((span.index for span in spans), default=-1) + 1
     plans: list[Plan] = []
     taken: set[int] = set()
     for each in areas:
@@ -212,21 +213,24 @@ def _text_plan(text: Sequence[Segment], labels: Labels) -> Plan:
     return Plan(category, box, spans)
 
 
-def _with_initials(texts: Sequence[list[Segment]]) -> list[list[Segment]]:
-    """Put a large initial before the first line of the paragraph it begins."""
-    initials = [text for text in texts if len(text) == 1 and _is_square(text[0])]
+def _is_initial(segment: Segment, em: float) -> bool:
+    """A single letter, much larger than the rest."""
+    square = width(segment.box) < 1.4 * height(segment.box)
+    return len(segment.spans) == 1 and square and height(segment.box) > INITIAL_RATIO * em
+
+
+def _with_initials(
+    texts: Sequence[list[Segment]], initials: Sequence[Segment]
+) -> list[list[Segment]]:
+    """Put large initials before the first lines of the paragraphs they begin."""
     joined = [list(text) for text in texts]
     for initial in initials:
-        for text in joined:
-            if text != initial and _begins(initial[0], text):
-                text.insert(0, initial[0])
-                joined.remove(initial)
-                break
+        text = next((text for text in joined if _begins(initial, text)), None)
+        if text is None:
+            joined.append([initial])
+        else:
+            text.insert(0, initial)
     return joined
-
-
-def _is_square(segment: Segment) -> bool:
-    return width(segment.box) < 1.4 * height(segment.box)
 
 
 def _begins(initial: Segment, text: Sequence[Segment]) -> bool:
@@ -234,8 +238,8 @@ def _begins(initial: Segment, text: Sequence[Segment]) -> bool:
     gap = first.box[0] - initial.box[2]
     return (
         len(text) > 1
-        and height(initial.box) > DROP_CAP_RATIO * first.tall
-        and abs(gap) < first.tall
+        and height(initial.box) > INITIAL_RATIO * first.tall
+        and abs(gap) < 1.5 * first.tall
         and abs(first.box[1] - initial.box[1]) < first.tall
     )
 

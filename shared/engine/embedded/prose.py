@@ -20,6 +20,9 @@ SPARE_LETTERS: Final = 2.5
 CJK_ROOM: Final = 3.0
 """So many characters."""
 
+INITIAL_RATIO: Final = 1.8
+"""An initial is so much taller than the lines beside it."""
+
 BREAKS_SHARE_MAX: Final = 0.34
 """In running text at most this share of the lines ends early; in addresses and verses most do."""
 
@@ -50,7 +53,8 @@ def printed_lines(lines: Sequence[Line]) -> list[Printed]:
 def _goes_on(last: Line, line: Line) -> bool:
     upright = not last.span.vertical and not line.span.vertical
     right = line.span.box[0] > last.span.box[0]
-    return upright and right and same_row(foot(last.span), foot(line.span))
+    alike = line_height(last.span) < INITIAL_RATIO * line_height(line.span)
+    return upright and right and alike and same_row(foot(last.span), foot(line.span))
 
 
 def _printed(row: Sequence[Line]) -> Printed:
@@ -59,12 +63,12 @@ def _printed(row: Sequence[Line]) -> Printed:
     return Printed(text, union(line.span.box for line in row), tall)
 
 
-def with_initial(printed: list[Printed], ratio: float) -> list[Printed]:
-    """A first letter so many times larger than the line after it belongs to that line's word."""
+def with_initial(printed: list[Printed]) -> list[Printed]:
+    """A first letter much larger than the line after it belongs to that line's word."""
     if len(printed) < 2 or len(printed[0].text) != 1:
         return printed
     initial, first, *rest = printed
-    if initial.tall < ratio * first.tall:
+    if initial.tall < INITIAL_RATIO * first.tall:
         return printed
     joined = Printed(initial.text + first.text, union([initial.box, first.box]), first.tall)
     return [joined, *rest]
@@ -79,6 +83,9 @@ def paragraphs(printed: Sequence[Printed], between: str = "\n\n") -> str:
     early = [ends_early(above, below, right) for above, below in pairwise(printed)]
     letters = median([width(each.box) / max(1.0, each.tall) for each in printed])
     running = sum(early) <= BREAKS_SHARE_MAX * len(early) or letters > LONG_LINE_EM
+    if not running and 2 * sum(early) >= len(early):
+        # Even the longest line of an address is one of its lines.
+        early = [not _is_continued(above, below) for above, below in pairwise(printed)]
     text = printed[0].text
     for each, ended in zip(printed[1:], early, strict=True):
         if ended:
@@ -89,13 +96,8 @@ def paragraphs(printed: Sequence[Printed], between: str = "\n\n") -> str:
 
 
 def ends_early(above: Printed, below: Printed, right: float) -> bool:
-    """The line above ends although the next line's first word had room: somebody ended it there.
-
-    Needs lines that run across; of vertical text it says nothing.
-    """
-    if height(above.box) > width(above.box) and len(above.text) > 1:
-        return False
-    if not above.text or not below.text or below.text[0].islower() or above.text[-1] in HYPHENS:
+    """The line above ends although the next line's first word had room: somebody ended it there."""
+    if _is_continued(above, below):
         return False
     letter = width(below.box) / len(below.text)
     word = takewhile(lambda char: not char.isspace() and not is_wide(char), below.text)
@@ -103,3 +105,10 @@ def ends_early(above: Printed, below: Printed, right: float) -> bool:
     # Chinese may end up to a few characters early, for the sake of its punctuation.
     needed = (first + SPARE_LETTERS) * letter if first else CJK_ROOM * letter
     return right - above.box[2] > needed
+
+
+def _is_continued(above: Printed, below: Printed) -> bool:
+    """A word was cut, or goes on in small letters; and of vertical text nothing can be said."""
+    if height(above.box) > width(above.box) and len(above.text) > 1:
+        return True
+    return not above.text or below.text[:1].islower() or above.text[-1] in HYPHENS

@@ -139,7 +139,7 @@ def test_a_large_initial_joins_its_word() -> None:
     paper.write("nce upon a time", 150, 100)
     paper.write("there was a fox", 150, 122)
     text = make_block(plan(Category.TEXT, paper.lines), paper.lines, NONE).text
-    assert text.split() == "Once upon a time there was a fox".split()
+    assert text.split() == ["Once", "upon", "a", "time", "there", "was", "a", "fox"]
 
 
 def test_a_picture_has_no_text_and_unread_lines_none() -> None:

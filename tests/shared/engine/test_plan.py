@@ -86,8 +86,8 @@ def test_an_indented_first_line_begins_a_paragraph() -> None:
 
 def test_a_large_initial_belongs_to_its_paragraph() -> None:
     paper = Paper()
-    paper.write("nce upon a time there was", 164, 100, width=536)
-    paper.write("a fox who lived in a wood", 164, 122, width=536)
+    paper.write("nce upon a time there was", 150, 100, width=550)
+    paper.write("a fox who lived in a wood", 150, 122, width=550)
     paper.column(["and there he stayed for ever"] * 4, 100, 144, width=600)
     paper.write("O", 100, 100, em=44, width=40)
     plans = plan_page(paper.spans, [], Rulings(), SIZE)
