@@ -221,8 +221,8 @@ class Replica:
             case Health.NOT_READY:
                 self.ready = False
                 self.breaker.found_ready(now_s)
-            case Health.SILENT if self.outstanding:
-                pass  # a server that does one thing at a time, and is doing it
+            case Health.SILENT if self.outstanding or self.breaker.until_s is not None:
+                pass  # it may do one thing at a time, ours or another's; a trial finds out
             case Health.SILENT | Health.DEAD:
                 self.why = f"probe: {health}"
                 self.breaker.missed(now_s)

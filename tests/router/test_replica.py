@@ -122,6 +122,16 @@ def test_a_busy_serial_server_that_does_not_answer_probes_is_not_dead():
     assert not one.usable(0)
 
 
+def test_a_silent_server_stays_open_to_a_trial():
+    """It may be at work for somebody who asks it directly."""
+    one = replica()
+    for now_s in range(100):
+        one.probed(Health.SILENT, now_s)
+    assert one.breaker.state(99) is HALF_OPEN
+    one.probed(Health.DEAD, 99)
+    assert one.breaker.state(99) is OPEN
+
+
 def test_a_busy_answer_pauses_and_is_no_failure():
     one = replica(slots=2)
     for now_s in range(50):
