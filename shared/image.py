@@ -152,7 +152,8 @@ def _flat(image: Image.Image) -> Image.Image:
         return page
     if image.mode in {"I", "F"} or image.mode.startswith("I;"):
         return _eight_bit(image).convert("RGB")
-    return image.convert("RGB")
+    # Converting RGB to RGB would copy it, 300 MB for the largest page.
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from functools import partial
 from typing import Final
 
@@ -65,6 +65,9 @@ NO_IMAGE: Final = "No image was sent, so there is nothing to read."
 PAGES_PER_THREAD: Final = 2
 """Pages at work at once for each thread; further ones wait their turn. It bounds the memory, and
 more at once would only make all of them late."""
+
+LARGE_PIXELS: Final = 25_000_000
+"""Larger pages are decoded one at a time, at up to 300 MB each; then they are reduced."""
 
 CHUNK_PX: Final = 640
 """Lines of this width together make one step of recognition: some 20 ms of a core."""
@@ -151,6 +154,8 @@ class _Tools:
         self.models = models
         self.tesseract = tesseract
         self.slots = asyncio.Semaphore(max(4, PAGES_PER_THREAD * crew.threads))
+        self.large = asyncio.Lock()
+        """Held while a large page is decoded."""
         self.pages = 0
         """Pages at work."""
         self.closed = False
@@ -235,7 +240,8 @@ async def _page(
     tools.pages += 1
     try:
         box = request.box if task is Task.REGION else None
-        sheet = await crew.do(open_sheet, data, size, box, PIXELS_MAX)
+        async with tools.large if size[0] * size[1] > LARGE_PIXELS else nullcontext():
+            sheet = await crew.do(open_sheet, data, size, box, PIXELS_MAX)
         found = await _look(tools, sheet, request.language, layout=answers.needs_layout(task))
         plans = await crew.do(
             plan_page, found.spans, found.regions, found.rulings, found.sheet.size
