@@ -53,13 +53,6 @@ ENGINE_HEADER: Final = "x-ocr-engine"
 NO_IMAGE: Final = "No image was sent, and {model} reads images: there is nothing to read."
 
 
-class Caller(msgspec.Struct, frozen=True):
-    """Who asks: what fairness and shares go by."""
-
-    client: str
-    share: float | None = None
-
-
 class Front:
     """The dialects' requests over the fleet. `fleet` is replaced when its file changes."""
 
@@ -72,7 +65,7 @@ class Front:
         self._patience_s = patience_s
 
     async def operate(
-        self, exchange: Exchange, operation: Operation, caller: Caller, model: str | None = None
+        self, exchange: Exchange, operation: Operation, model: str | None = None
     ) -> Answer:
         """One operation of a dialect, by the model that the path or the request names.
 
@@ -82,33 +75,40 @@ class Front:
         """
         fields = form_fields(exchange.incoming)
         name = model or named_model(exchange.incoming) or fields.get("model")
-        target = self.fleet.find(name or operation.model)
+        target = self.find(exchange, name or operation.model)
         task = named_task(exchange.incoming)
+        if task is None and target.service.wire is operation.wire:
+            return await self._pass(exchange, operation, target)
+        return await self._translate(exchange, operation, target, name or target.model)
+
+    def find(self, exchange: Exchange, name: str) -> Target:
+        """The model of that name, if the caller may use it; told in the answer's header.
+
+        Raises:
+            UnknownModel: there is none, or none for this caller.
+        """
+        target = self.fleet.find(name)
+        exchange.caller.check_model(target.model)
         exchange.model = target.model
         exchange.facts[MODEL_HEADER] = target.model
-        if task is None and target.service.wire is operation.wire:
-            return await self._pass(exchange, operation, target, caller)
-        return await self._translate(exchange, operation, target, caller, name or target.model)
+        return target
 
     # ---- the same dialect on both sides
 
-    async def _pass(
-        self, exchange: Exchange, operation: Operation, target: Target, caller: Caller
-    ) -> Answer:
+    async def _pass(self, exchange: Exchange, operation: Operation, target: Target) -> Answer:
         """The client's bytes to the service, the service's bytes to the client."""
         incoming = exchange.incoming
         query = {name: value for name, value in incoming.query.items() if name != "model"}
         if operation.wire is Wire.CHATVLM:
             query["model"] = target.model  # an alias means nothing to the service
         return await self.forward(
-            exchange, target, caller, operation.path + write_query(query), Endings(operation)
+            exchange, target, operation.path + write_query(query), Endings(operation)
         )
 
     async def forward(
         self,
         exchange: Exchange,
         target: Target,
-        caller: Caller,
         path: str,
         endings: Endings | None,
     ) -> Answer:
@@ -121,8 +121,8 @@ class Front:
             path=path,
             headers=forwarded_headers(exchange),
             body=incoming.body,
-            client=caller.client,
-            share=caller.share,
+            client=exchange.caller.name,
+            share=exchange.caller.share,
             patience_s=self._patience_s,
         )
         answer = await self._begun(exchange, ask)
@@ -145,6 +145,27 @@ class Front:
             chunks=chunks,
             source=chunks,
         )
+
+    async def unload(self, exchange: Exchange, target: Target) -> Answer:
+        """Ask each replica to let the model go; the answer is that of one which had it."""
+        replicas = self.upstream.pools[target.service.name].snapshot().replicas
+        best: Reply | None = None
+        for _ in range(max(1, len(replicas))):
+            ask = Ask(
+                service=target.service,
+                method="DELETE",
+                path=f"/models/{quote(target.model, safe='')}",
+                headers=_traced(exchange),
+                client=exchange.caller.name,
+                patience_s=self._patience_s,
+            )
+            answer = await self._begun(exchange, ask)
+            reply = await exchange.until_hangup(answer.whole())
+            if best is None or reply.status == 200:
+                best = reply
+        if best is None:
+            raise AssertionError("unreachable")
+        return msgspec.structs.replace(best, headers=_own_headers(best.headers))
 
     async def _passed(
         self,
@@ -176,7 +197,7 @@ class Front:
     # ---- another dialect's service
 
     async def _translate(
-        self, exchange: Exchange, operation: Operation, target: Target, caller: Caller, name: str
+        self, exchange: Exchange, operation: Operation, target: Target, name: str
     ) -> Answer:
         incoming = without_model(parsed(exchange.incoming))
         call = operation.read(incoming, LIMITS)
@@ -186,7 +207,7 @@ class Front:
         exchange.task, exchange.pages = request.task, len(request.pages)
         # Its bytes are in the call now; a hundred waiting requests must not hold them twice.
         exchange.incoming = msgspec.structs.replace(exchange.incoming, body=b"", form=None)
-        deltas = self._deltas(exchange, request, target, caller, operation.dialect)
+        deltas = self._deltas(exchange, request, target, operation.dialect)
         if request.stream and operation.writer is not None:
             writer = Marked(operation.writer(call, new_stamp()))
             answer = await stream_deltas(exchange, deltas, writer)
@@ -201,7 +222,6 @@ class Front:
         exchange: Exchange,
         requests: Sequence[Request | OcrError],
         target: Target,
-        caller: Caller,
         dialect: str,
     ) -> list[Outcome]:
         """The items of a batch side by side, in their order; each has its own fate."""
@@ -213,9 +233,7 @@ class Front:
                 answer = request
             else:
                 try:
-                    async with aclosing(
-                        self._deltas(part, request, target, caller, dialect)
-                    ) as deltas:
+                    async with aclosing(self._deltas(part, request, target, dialect)) as deltas:
                         answer = await fold(deltas)
                 except OcrError as error:
                     answer = error
@@ -227,7 +245,7 @@ class Front:
         return [task.result() for task in tasks]
 
     async def _deltas(
-        self, exchange: Exchange, request: Request, target: Target, caller: Caller, dialect: str
+        self, exchange: Exchange, request: Request, target: Target, dialect: str
     ) -> AsyncGenerator[Delta, None]:
         """The answer in hub deltas of the caller's dialect. Services that read one page a request
         are asked page by page, and their answers stand a blank line apart."""
@@ -242,7 +260,7 @@ class Front:
             _tell_losses(exchange, turn)
             if number:
                 yield Text("\n\n")
-            async with aclosing(self._turn(exchange, turn, caller)) as deltas:
+            async with aclosing(self._turn(exchange, turn)) as deltas:
                 async for delta in deltas:
                     exchange.saw(delta)
                     if isinstance(delta, Done):
@@ -253,11 +271,9 @@ class Front:
                 break
         yield _joined(ends)
 
-    async def _turn(
-        self, exchange: Exchange, turn: Turn, caller: Caller
-    ) -> AsyncGenerator[Delta, None]:
+    async def _turn(self, exchange: Exchange, turn: Turn) -> AsyncGenerator[Delta, None]:
         """One page asked of one service, and what it says as the caller wants it told."""
-        async with self.upstream.ask(self._ask(exchange, turn, caller)) as answer:
+        async with self.upstream.ask(self._ask(exchange, turn)) as answer:
             if answer.status != 200:
                 raise read_error(turn, await answer.whole())
             size = await _size(turn, answer.headers)
@@ -276,7 +292,7 @@ class Front:
                     if caught or isinstance(delta, Done):
                         return
 
-    def _ask(self, exchange: Exchange, turn: Turn, caller: Caller) -> Ask:
+    def _ask(self, exchange: Exchange, turn: Turn) -> Ask:
         outgoing = turn.outgoing
         headers = {
             **outgoing.headers,
@@ -292,8 +308,8 @@ class Front:
             path=outgoing.path + write_query(outgoing.query),
             headers=headers,
             body=body,
-            client=caller.client,
-            share=caller.share,
+            client=exchange.caller.name,
+            share=exchange.caller.share,
             patience_s=self._patience_s,
         )
 

@@ -22,7 +22,6 @@ from yarl import URL
 from router.fleet import Service
 from router.pool import Pool, Seat
 from router.replica import Failure
-from router.retries import RetryBudget
 from shared.errors import Busy, EngineFailed, OcrError, TimedOut
 from shared.http import Reply
 from shared.wire.kinds import read_kind, read_retry_after
@@ -168,9 +167,8 @@ class _Refused(OcrError):
 class Upstream:
     """Open it once per process (`async with`); it holds the connections to all replicas."""
 
-    def __init__(self, retries: RetryBudget) -> None:
+    def __init__(self) -> None:
         self.pools: dict[str, Pool] = {}
-        self._retries = retries
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -199,27 +197,33 @@ class Upstream:
             EngineFailed: none could be reached.
             TimedOut: the replica did not answer in time.
         """
-        self._retries.request(time.monotonic())
+        pool = self.pools[ask.service.name]
         ends = time.monotonic() + ask.patience_s
         tried: frozenset[str] = frozenset()
+        again = False
         while True:
-            async with self.pools[ask.service.name].seat(
+            async with pool.seat(
                 client=ask.client,
                 size_bytes=len(ask.body),
                 patience_s=ends - time.monotonic(),
                 tried=tried,
                 share=ask.share,
+                again=again,
             ) as seat:
                 try:
                     answer = await self._send(ask, seat)
                 except _Refused as refused:
+                    # A replica that is merely busy is paused, which bounds how often it is asked;
+                    # only asking others in place of a broken one costs of the budget.
+                    again = True
                     if refused.kind is None:
                         seat.busy(refused.retry_after_s)
+                        may_retry = True
                     else:
                         seat.failed(refused.kind, refused.detail)
                         tried |= {seat.url}
-                    now = time.monotonic()
-                    if now >= ends or not self._retries.retry(now):
+                        may_retry = pool.may_retry()
+                    if ask.method == "DELETE" or time.monotonic() >= ends or not may_retry:
                         raise refused.error from refused
                     log.info("retry", service=ask.service.name, replica=seat.url, why=str(refused))
                     continue

@@ -1,0 +1,333 @@
+"""The router's routes: which path of which port is which dialect's operation. Handlers are short;
+the work is `front`'s.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import unquote
+
+import msgspec
+
+from router import reports
+from router.budget import Budget
+from router.dialects import (
+    CHATVLM,
+    CHATVLM_CHAT,
+    DEEPSEEK,
+    DEEPSEEK_FILE,
+    DEEPSEEK_STREAM,
+    DOTS,
+    LIMITS,
+    OPENAI,
+    Operation,
+    named_model,
+    understand,
+    without_model,
+)
+from router.fleet import Target, Wire
+from router.front import Front, form_fields, parsed, write_query
+from router.settings import RouterSettings
+from router.state import State
+from shared.body import Scope, form_boundary, read_chunks, read_head
+from shared.errors import Cancelled, InvalidRequest, NoSuchRoute, OcrError
+from shared.exchange import Answer, Exchange
+from shared.frame import Handler, Route
+from shared.http import Incoming, Reply
+from shared.ocr import Request
+from shared.wire import chatvlm, chatvlm_batch, deepseek, deepseek_batch, lighton
+from shared.wire.answers import Outcome
+
+SHAPES: Final = (
+    "The request fits none of the /ocr formats: a JSON object with `image` (dots.ocr) or"
+    " `image_base64` (DeepSeek-OCR), or a multipart form with `file` (ChatVLMLLM)"
+)
+
+
+class _Keys(msgspec.Struct):
+    """The top-level keys that tell two formats of `/ocr` apart."""
+
+    image: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    image_base64: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+_KEYS: Final = msgspec.json.Decoder(_Keys)
+
+
+class Routes:
+    """The handlers around one front."""
+
+    def __init__(
+        self, settings: RouterSettings, state: State, front: Front, budget: Budget
+    ) -> None:
+        self._settings = settings
+        self._state = state
+        self._front = front
+        self._budget = budget
+        self._started = int(time.time())
+
+    # ---- the tables
+
+    def unified(self) -> list[Route]:
+        """Port 8100: every dialect, every model."""
+        return [
+            self._asking("/v1/chat/completions", self._speak(OPENAI), OPENAI),
+            self._asking("/ocr", self.ocr, DEEPSEEK),
+            *self._deepseek(),
+            *self._chatvlm(),
+            Route("GET", "/v1/models", self.openai_models),
+            Route("GET", "/models", self.chatvlm_models),
+            Route("GET", "/health", self.health),
+        ]
+
+    def legacy(self) -> list[Route]:
+        """Port 8000: deepseek's and chatvlm's documents, and nothing else."""
+        return [
+            self._asking("/ocr", self.legacy_ocr, DEEPSEEK),
+            *self._deepseek(),
+            *self._chatvlm(),
+            Route("GET", "/", self.legacy_root),
+            Route("GET", "/models", self.legacy_models),
+            Route("GET", "/health", self.legacy_health),
+        ]
+
+    def _deepseek(self) -> list[Route]:
+        return [
+            self._asking("/ocr/file", self._speak(DEEPSEEK_FILE), DEEPSEEK),
+            self._asking("/ocr/stream", self._speak(DEEPSEEK_STREAM), DEEPSEEK),
+            self._asking("/ocr/batch", self.deepseek_batch, DEEPSEEK, batch=True),
+        ]
+
+    def _chatvlm(self) -> list[Route]:
+        return [
+            self._asking("/chat", self._speak(CHATVLM_CHAT), CHATVLM),
+            self._asking("/batch/ocr", self.chatvlm_batch, CHATVLM, batch=True),
+            Route("DELETE", "/models/{name:str}", self.unload, write_error=chatvlm.write_error),
+        ]
+
+    def _asking(
+        self,
+        path: str,
+        handler: Handler,
+        operation: Operation,
+        *,
+        batch: bool = False,
+    ) -> Route:
+        """A route whose body is buffered under the budget, and whose errors are the dialect's."""
+        bytes_max = self._settings.batch_bytes_max if batch else self._settings.body_bytes_max
+
+        async def read(exchange: Exchange, scope: Scope) -> Incoming:
+            return await self._read(exchange, scope, bytes_max)
+
+        return Route(
+            "POST",
+            path,
+            handler,
+            write_error=operation.write_error,
+            read=read,
+        )
+
+    def find(self, scope: Scope) -> Route | None:
+        """The routes under a prefix: `/<service>/...` and `/m/<model>/v1/...`."""
+        raw = scope.get("raw_path", scope["path"].encode()).split(b"?")[0].decode("latin-1")
+        head, _, rest = raw.lstrip("/").partition("/")
+        if head == "m":
+            model, _, inner = rest.partition("/v1/")
+            return self._scoped(unquote(model), scope["method"], "/v1/" + inner) if inner else None
+        service = self._front.fleet.service(unquote(head))
+        if service is None:
+            return None
+        target = Target(service, service.models[0])
+        return self._own(target, scope, "/" + rest)
+
+    def _own(self, target: Target, scope: Scope, path: str) -> Route:
+        """One service's own API, byte by byte."""
+        query = scope["query_string"].decode("latin-1")
+        full = f"{path}?{query}" if query else path
+        writers = {
+            Wire.LIGHTON: OPENAI,
+            Wire.PADDLE: None,
+            Wire.DOTS: DOTS,
+            Wire.DEEPSEEK: DEEPSEEK,
+            Wire.CHATVLM: CHATVLM,
+        }
+        operation = writers[target.service.wire]
+
+        async def forward(exchange: Exchange) -> Answer:
+            exchange.caller.check_model(target.model)
+            exchange.model = target.model
+            return await self._front.forward(exchange, target, full, None)
+
+        async def read(exchange: Exchange, scope: Scope) -> Incoming:
+            return await self._read(exchange, scope, self._settings.batch_bytes_max)
+
+        write_error = deepseek.write_error if operation is None else operation.write_error
+        return Route(scope["method"], path, forward, write_error=write_error, read=read)
+
+    def _scoped(self, model: str, method: str, path: str) -> Route | None:
+        """The OpenAI API of one model."""
+
+        async def models(exchange: Exchange) -> Reply:
+            target = self._front.find(exchange, model)
+            return reports.write_openai_models([(target.model, target.service.name)], self._started)
+
+        match method, path:
+            case "POST", "/v1/chat/completions":
+                return self._asking(path, self._speak(OPENAI, model), OPENAI)
+            case "GET", "/v1/models":
+                return Route("GET", path, models, write_error=lighton.write_error)
+            case _:
+                return None
+
+    # ---- reading
+
+    async def _read(self, exchange: Exchange, scope: Scope, bytes_max: int) -> Incoming:
+        """The request with its body as it came, held within the budget until it is answered."""
+        incoming = read_head(scope)
+        length = incoming.headers.get("content-length", "")
+        expected = min(int(length), bytes_max) if length.isascii() and length.isdigit() else 0
+        hold = await exchange.stack.enter_async_context(self._budget.hold(expected))
+        chunks: list[bytes] = []
+        async for chunk in read_chunks(incoming, exchange.receive, bytes_max=bytes_max):
+            await hold.add(len(chunk))
+            chunks.append(chunk)
+        hold.complete()
+        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        return msgspec.structs.replace(incoming, body=body)
+
+    # ---- asking
+
+    def _speak(self, operation: Operation, model: str | None = None) -> Handler:
+        async def speak(exchange: Exchange) -> Answer:
+            return await self._front.operate(exchange, operation, model)
+
+        return speak
+
+    async def ocr(self, exchange: Exchange) -> Answer:
+        """Three formats share this path; their bodies tell them apart."""
+        operation = sniff(exchange.incoming)
+        return await self._retold(exchange, operation)
+
+    async def legacy_ocr(self, exchange: Exchange) -> Answer:
+        """Two formats share it here: JSON is deepseek's whatever it holds."""
+        kind = exchange.incoming.headers.get("content-type", "").partition(";")[0].strip().lower()
+        is_json = kind == "application/json" or kind.endswith("+json")
+        if not kind and exchange.incoming.body.lstrip()[:1] == b"{":
+            is_json = True
+        return await self._retold(exchange, DEEPSEEK if is_json else CHATVLM)
+
+    async def _retold(self, exchange: Exchange, operation: Operation) -> Answer:
+        """Answer in the dialect that the body turned out to be, errors too."""
+        try:
+            return await self._front.operate(exchange, operation)
+        except Cancelled:
+            raise
+        except OcrError as error:
+            exchange.failed(error, error.detail)
+            return operation.write_error(error)
+
+    async def deepseek_batch(self, exchange: Exchange) -> Answer:
+        incoming = exchange.incoming
+        target = self._front.find(exchange, named_model(incoming) or DEEPSEEK.model)
+        if target.service.wire is Wire.DEEPSEEK:
+            return await self._front.forward(exchange, target, "/ocr/batch", None)
+        requests = [
+            call if isinstance(call, OcrError) else understand(call.request, DEEPSEEK, target, None)
+            for call in deepseek_batch.read_batch(incoming, LIMITS)
+        ]
+        outcomes = await self._all(exchange, requests, target, DEEPSEEK)
+        return deepseek_batch.write_batch(outcomes, exchange.seconds())
+
+    async def chatvlm_batch(self, exchange: Exchange) -> Answer:
+        incoming = exchange.incoming
+        fields = form_fields(incoming)
+        name = named_model(incoming) or fields.get("model") or CHATVLM.model
+        target = self._front.find(exchange, name)
+        if target.service.wire is Wire.CHATVLM:
+            language = incoming.query.get("language")
+            query = {"model": target.model, **({"language": language} if language else {})}
+            path = "/batch/ocr" + write_query(query)
+            return await self._front.forward(exchange, target, path, None)
+        calls = chatvlm_batch.read_batch(without_model(parsed(incoming)), LIMITS)
+        outcomes = await self._all(exchange, [call.request for call in calls], target, CHATVLM)
+        named = [
+            msgspec.structs.replace(outcome, filename=call.filename)
+            for outcome, call in zip(outcomes, calls, strict=True)
+        ]
+        return chatvlm_batch.write_batch(named, exchange.seconds())
+
+    async def _all(
+        self,
+        exchange: Exchange,
+        requests: Sequence[Request | OcrError],
+        target: Target,
+        operation: Operation,
+    ) -> list[Outcome]:
+        return await exchange.until_hangup(
+            self._front.batch(exchange, requests, target, operation.dialect)
+        )
+
+    async def unload(self, exchange: Exchange) -> Answer:
+        """Every replica of the service that has the model lets it go."""
+        name = unquote(exchange.incoming.path.removeprefix("/models/"))
+        target = self._front.find(exchange, name)
+        if target.service.wire is not Wire.CHATVLM:
+            raise InvalidRequest(f"Model {name} stays in memory: its service has no other")
+        return await self._front.unload(exchange, target)
+
+    # ---- telling
+
+    async def health(self, _: Exchange) -> Reply:
+        return reports.write_health(self._state)
+
+    async def legacy_health(self, _: Exchange) -> Reply:
+        return reports.write_legacy_health(self._state)
+
+    async def openai_models(self, _: Exchange) -> Reply:
+        models = [
+            (model, service.name)
+            for service in self._front.fleet.services
+            for model in service.models
+        ]
+        return reports.write_openai_models(models, self._started)
+
+    async def chatvlm_models(self, _: Exchange) -> Reply:
+        return reports.write_chatvlm_models(self._state)
+
+    async def legacy_root(self, _: Exchange) -> Reply:
+        return chatvlm.write_root()
+
+    async def legacy_models(self, _: Exchange) -> Reply:
+        """Chatvlm's own seven, with what is loaded as its service last said."""
+        service = next(
+            (one for one in self._front.fleet.services if one.wire is Wire.CHATVLM), None
+        )
+        if service is None:
+            raise NoSuchRoute("Not Found")
+        loaded = set(reports.loaded_models(self._state))
+        return chatvlm.write_models(loaded=[row.id for row in chatvlm.MODELS if row.id in loaded])
+
+
+def sniff(incoming: Incoming) -> Operation:
+    """Which of the formats of `/ocr` a request is.
+
+    Raises:
+        InvalidRequest: none; the message names them.
+    """
+    if form_boundary(incoming) is not None:
+        return CHATVLM
+    body = incoming.body
+    if b'"image' not in body:
+        raise InvalidRequest(SHAPES)
+    try:
+        keys = _KEYS.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # Broken JSON, or line breaks inside a string: the dialect's own reader knows what to say.
+        return DOTS if b'"image"' in body[:65536] and b'"image_base64"' not in body else DEEPSEEK
+    if keys.image_base64 is not msgspec.UNSET:
+        return DEEPSEEK
+    if keys.image is not msgspec.UNSET:
+        return DOTS
+    raise InvalidRequest(SHAPES)
