@@ -18,6 +18,10 @@ two columns whose edges touch."""
 SHARED_Y: Final = 0.5
 """Boxes stand side by side when they share this much of the lower one's height."""
 
+BOXES_MAX: Final = 1500
+"""With more boxes than any page has blocks it is noise, and read from top to bottom: pairs take
+time."""
+
 
 def reading_order(
     boxes: Sequence[Bounds], *, right_to_left: bool = False, break_px: float = inf
@@ -32,6 +36,8 @@ def reading_order(
     """
     if right_to_left:
         boxes = [(-right, top, -left, bottom) for left, top, right, bottom in boxes]
+    if len(boxes) > BOXES_MAX:
+        return sorted(range(len(boxes)), key=lambda at: (boxes[at][1], boxes[at][0]))
     order: list[int] = []
     for band in _bands(boxes, break_px):
         inside = [boxes[at] for at in band]
@@ -53,28 +59,38 @@ def _bands(boxes: Sequence[Bounds], break_px: float) -> list[list[int]]:
 def _pairs(boxes: Sequence[Bounds]) -> list[int]:
     """For each box the set, as bits, of those that must come before it."""
     count = len(boxes)
-    stacked = [0] * count
-    higher = [0] * count
-    for a in range(count):
-        for b in range(count):
-            if a != b and _stacked(boxes[a], boxes[b]):
-                stacked[a] |= 1 << b
-            if a != b and _is_above(boxes[b], boxes[a]):
-                higher[a] |= 1 << b
-    lower = [sum(1 << b for b in range(count) if higher[b] >> a & 1) for a in range(count)]
-    before = [0] * count
-    for a in range(count):
-        for b in range(count):
-            if a == b:
+    stacked = _stacks(boxes)
+    higher, lower = [0] * count, [0] * count
+    above = 0
+    for at in sorted(range(count), key=lambda at: _rank(boxes[at])):
+        higher[at] = above
+        above |= 1 << at
+    for at in range(count):
+        lower[at] = above & ~higher[at] & ~(1 << at)
+    before = [stacked[at] & higher[at] for at in range(count)]
+    by_left = sorted(range(count), key=lambda at: boxes[at][0])
+    for place, a in enumerate(by_left):
+        for b in by_left[:place]:
+            if stacked[a] >> b & 1 or boxes[b][0] == boxes[a][0]:
                 continue
-            if stacked[a] >> b & 1:
-                first = higher[a] >> b & 1
-                before[a] |= first << b
-            elif boxes[b][0] < boxes[a][0]:
-                between = (lower[b] & higher[a]) | (higher[b] & lower[a])
-                if not between & stacked[a] & stacked[b]:
-                    before[a] |= 1 << b
+            between = (lower[b] & higher[a]) | (higher[b] & lower[a])
+            if not between & stacked[a] & stacked[b]:
+                before[a] |= 1 << b
     return before
+
+
+def _stacks(boxes: Sequence[Bounds]) -> list[int]:
+    """For each box the set, as bits, of those above or below it."""
+    stacked = [0] * len(boxes)
+    by_left = sorted(range(len(boxes)), key=lambda at: boxes[at][0])
+    for place, a in enumerate(by_left):
+        for b in by_left[place + 1 :]:
+            if boxes[b][0] > boxes[a][2]:
+                break
+            if _stacked(boxes[a], boxes[b]):
+                stacked[a] |= 1 << b
+                stacked[b] |= 1 << a
+    return stacked
 
 
 def _stacked(a: Bounds, b: Bounds) -> bool:
@@ -86,8 +102,8 @@ def _stacked(a: Bounds, b: Bounds) -> bool:
     return not beside or shared >= 0.5 * min(width(a), width(b))
 
 
-def _is_above(a: Bounds, b: Bounds) -> bool:
-    return (centre_y(a), a[0], a[2]) < (centre_y(b), b[0], b[2])
+def _rank(box: Bounds) -> tuple[float, float, float]:
+    return centre_y(box), box[0], box[2]
 
 
 def _sorted(boxes: Sequence[Bounds], before: list[int]) -> list[int]:
@@ -108,7 +124,7 @@ def _next(boxes: Sequence[Bounds], free: list[int], order: list[int]) -> int:
     """Of the boxes that may come next: the one under the last box, else the leftmost column's."""
     if order:
         last = boxes[order[-1]]
-        under = [at for at in free if _stacked(boxes[at], last) and _is_above(last, boxes[at])]
+        under = [at for at in free if _stacked(boxes[at], last) and _rank(last) < _rank(boxes[at])]
         if under:
             return min(under, key=lambda at: (boxes[at][1], boxes[at][0]))
     return min(free, key=lambda at: (boxes[at][1], boxes[at][0]))

@@ -62,18 +62,19 @@ Labels = Mapping[int, str]
 
 def segments_of(spans: Sequence[Span], em: float, labels: Labels) -> list[Segment]:
     """Join the pieces of printed lines, from top to bottom and from left to right."""
-    open_groups: list[list[Span]] = []
+    groups: list[list[Span]] = []
+    near: list[list[Span]] = []
     for span in sorted(spans, key=lambda span: foot(span)[0]):
-        group = _group_for(span, open_groups, em, labels)
-        if group is not None and _starts_column(span, group[-1], spans):
-            group = None
-        if group is None:
-            open_groups.append([span])
+        left = foot(span)[0]
+        near = [group for group in near if foot(group[-1])[2] > left - WORD_GAP_EM * em]
+        group = _group_for(span, near, em, labels)
+        if group is None or _starts_column(span, group[-1], spans):
+            groups.append([span])
+            near.append(groups[-1])
         else:
             group.append(span)
     found = [
-        Segment(spans=tuple(group), box=union(foot(span) for span in group))
-        for group in open_groups
+        Segment(spans=tuple(group), box=union(foot(span) for span in group)) for group in groups
     ]
     return sorted(found, key=lambda segment: (centre_y(segment.box), segment.box[0]))
 
@@ -81,14 +82,16 @@ def segments_of(spans: Sequence[Span], em: float, labels: Labels) -> list[Segmen
 def _group_for(
     span: Span, groups: list[list[Span]], em: float, labels: Labels
 ) -> list[Span] | None:
+    """The begun line that this span goes on with."""
     box = foot(span)
     for group in reversed(groups):
         last = group[-1]
         gap = box[0] - foot(last)[2]
-        unit = min(em, line_height(span), line_height(last))
-        alike = max(line_height(span), line_height(last)) < HEIGHT_RATIO_MAX * unit
-        close = -2 * em < gap < WORD_GAP_EM * unit
-        if close and alike and same_row(box, foot(last)) and _same_label(span, last, labels):
+        if not -2 * em < gap < WORD_GAP_EM * em or not same_row(box, foot(last)):
+            continue
+        small, large = sorted((line_height(span), line_height(last)))
+        alike = large < HEIGHT_RATIO_MAX * min(em, small)
+        if alike and gap < WORD_GAP_EM * small and _same_label(span, last, labels):
             return group
     return None
 

@@ -71,25 +71,29 @@ def _is_margin(plan: Plan, plans: Sequence[Plan], size: Size, em: float, *, top:
         return False
     edge = size[1] * MARGIN_SHARE
     outer = plan.box[3] <= edge if top else plan.box[1] >= size[1] - edge
-    others = [other for other in plans if other is not plan and other.spans]
-    if top:
-        gaps = [other.box[1] - plan.box[3] for other in others if not _level(plan, other)]
-    else:
-        gaps = [plan.box[1] - other.box[3] for other in others if not _level(plan, other)]
-    first = all(gap > -em / 2 for gap in gaps)
     wanted = Category.PAGE_HEADER if top else Category.PAGE_FOOTER
     if plan.category is wanted:
-        beyond = [
-            other
-            for other in others
-            if other.category is not wanted
-            and not _level(plan, other)
-            and (centre_y(other.box) < plan.box[1] if top else centre_y(other.box) > plan.box[3])
-        ]
-        printed_small = _letters(plan) <= MARGIN_LETTERS_MAX * em
-        return outer and printed_small and all(_is_small(other, em) for other in beyond)
-    apart = all(gap > APART_EM * em for gap in gaps)
-    return first and apart and _is_small(plan, em) and (outer or not top)
+        small = _letters(plan) <= MARGIN_LETTERS_MAX * em
+        return outer and small and _nothing_beyond(plan, plans, em, top=top)
+    if not _is_small(plan, em) or (top and not outer):
+        return False
+    others = [other for other in plans if other is not plan and other.spans]
+    gaps = (_gap(plan, other, top=top) for other in others if not _level(plan, other))
+    return all(gap > APART_EM * em for gap in gaps)
+
+
+def _nothing_beyond(plan: Plan, plans: Sequence[Plan], em: float, *, top: bool) -> bool:
+    """Between the block and the page's edge stands nothing but its like and page numbers."""
+    return all(
+        other.category is plan.category or _level(plan, other) or _is_small(other, em)
+        for other in plans
+        if other.spans
+        and (centre_y(other.box) < plan.box[1] if top else centre_y(other.box) > plan.box[3])
+    )
+
+
+def _gap(plan: Plan, other: Plan, *, top: bool) -> float:
+    return other.box[1] - plan.box[3] if top else plan.box[1] - other.box[3]
 
 
 def _level(a: Plan, b: Plan) -> bool:

@@ -26,6 +26,8 @@ WINDOW_PX: Final = 25
 """The surroundings: wider than a thick line, narrower than a cell."""
 SIDES_PX: Final = (4, 8, 14)
 """How far beside a line the paper is looked for: another line or a word may be near."""
+LINES_MAX: Final = 500
+"""Most lines in one direction, the longest: more is a photograph, and grids are slow to find."""
 JOIN_PX: Final = 4
 """Pieces of one line lie at most this far apart across it."""
 
@@ -63,7 +65,8 @@ def _pieces(gray: Gray, ink: Gray, length: int) -> list[Piece]:
         and wide >= SLENDER * high
         and _has_paper(gray, (x, x + wide), (y, y + high))
     ]
-    return [piece for piece in _joined(found) if piece[1] - piece[0] >= length]
+    kept = [piece for piece in _joined(found) if piece[1] - piece[0] >= length]
+    return sorted(kept, key=lambda piece: piece[0] - piece[1])[:LINES_MAX]
 
 
 def _has_paper(gray: Gray, across: tuple[int, int], down: tuple[int, int]) -> bool:
