@@ -21,6 +21,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from shared.access import NOBODY, Caller
 from shared.body import Receive
 from shared.errors import Cancelled
 from shared.http import Incoming, Reply
@@ -63,6 +64,7 @@ class Exchange(msgspec.Struct, kw_only=True):
     incoming: Incoming = Incoming()
     peer: str = ""
     """The address that the connection comes from."""
+    caller: Caller = NOBODY
     started: float = msgspec.field(default_factory=time.perf_counter)
     model: str = ""
     task: str = ""
@@ -107,7 +109,12 @@ class Exchange(msgspec.Struct, kw_only=True):
 
     def part(self) -> Exchange:
         """An exchange for one item of a batch, to be given back to `add`."""
-        return Exchange(request_id=self.request_id, receive=self.receive, incoming=self.incoming)
+        return Exchange(
+            request_id=self.request_id,
+            receive=self.receive,
+            incoming=self.incoming,
+            caller=self.caller,
+        )
 
     def add(self, part: Exchange) -> None:
         """Count an item's pages and tokens as this request's."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
@@ -24,6 +25,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.response import Response
 from litestar.types import ASGIApp
 
+from shared.access import OPEN_PATHS, Access, Caller
 from shared.body import Receive, Scope, read_incoming
 from shared.errors import (
     Busy,
@@ -77,6 +79,8 @@ class Route(msgspec.Struct, frozen=True):
     write_error: Callable[[OcrError], Reply] | None = None
     read: Callable[[Exchange, Scope], Awaitable[Incoming]] | None = None
     """How the request is read, where it is not parsed whole within `bytes_max`."""
+    open: bool = False
+    """Whether it answers without an API key where one is asked for."""
 
 
 class Frame(msgspec.Struct, kw_only=True):
@@ -101,6 +105,8 @@ class Frame(msgspec.Struct, kw_only=True):
     find: Callable[[Scope], Route | None] | None = None
     """The route of a path under a prefix; asked where no route has the path itself."""
     cors_origins: Sequence[str] = ("*",)
+    access: Access | None = None
+    """Who may ask; none: everybody."""
     resources: Sequence[Any] = ()
     """Async context managers held open while the service lives."""
 
@@ -120,7 +126,10 @@ class ServiceApp:
             Route("GET", "/livez", self._livez),
             Route("GET", "/readyz", self._readyz),
             Route("GET", "/metrics", self._metrics),
-            *(Route("GET", path, handler) for path, handler in docs_routes(frame.document)),
+            *(
+                Route("GET", path, handler, open=True)
+                for path, handler in docs_routes(frame.document)
+            ),
         ]
         endpoints = [_Endpoint(self, one) for one in (*frame.routes, *own)]
         self.direct = {(one.route.method, one.route.path): one for one in endpoints}
@@ -255,10 +264,13 @@ class _Endpoint:
         self.service = service
         self.route = one
         self.write_error = one.write_error or service.frame.write_error
+        self.access = None if one.open or one.path in OPEN_PATHS else service.frame.access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         peer = scope["client"][0] if scope.get("client") else ""
-        exchange = Exchange(request_id=request_id_of(scope), receive=receive, peer=peer)
+        exchange = Exchange(
+            request_id=request_id_of(scope), receive=receive, peer=peer, caller=Caller(peer)
+        )
         headers = self.service.headers(exchange.request_id)
         answer: Answer | None = None
         try:
@@ -278,6 +290,9 @@ class _Endpoint:
 
     async def _answer(self, exchange: Exchange, scope: Scope) -> Answer:
         try:
+            if self.access is not None:
+                now_s = time.monotonic()
+                exchange.caller = self.access.admit(scope["headers"], exchange.peer, now_s)
             if self.route.read is not None:
                 exchange.incoming = await self.route.read(exchange, scope)
             else:
@@ -315,6 +330,7 @@ class _Endpoint:
             method=scope["method"],
             path=scope["path"],
             status=answer.status if answer is not None else 0,
+            caller=exchange.caller.name or None,
             outcome=exchange.outcome,
             detail=exchange.detail or None,
             model=exchange.model or None,

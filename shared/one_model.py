@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from shared.access import Access
 from shared.admission import Admission
+from shared.door import make_door
 from shared.engine.choose import choose
 from shared.engine.protocol import EngineState, Recipe
 from shared.errors import OcrError
@@ -18,6 +20,7 @@ from shared.service import Lane, Reader
 from shared.settings import Settings
 from shared.streams import DeltaWriter
 from shared.telemetry import Metrics
+from shared.watch import Watcher
 
 
 class OneModel:
@@ -35,6 +38,7 @@ class OneModel:
         admission = Admission(limits.slots, limits.queue_max, busy_message=busy_message)
         self.lane = Lane(choose(settings, recipe), admission)
         self.reader = Reader(limits, page_source(settings))
+        self.access, self.watchers = key_door(settings)
 
     @property
     def state(self) -> EngineState:
@@ -65,6 +69,7 @@ class OneModel:
                 shut=admission.close,
                 load=lambda: (admission.waiting, admission.in_flight),
                 cors_origins=self.settings.cors_origins,
+                access=self.access,
                 open=engine.open,
                 close=engine.close,
                 ready=lambda: "" if self.state.ready else self.state.why or "loading",
@@ -72,9 +77,22 @@ class OneModel:
                 write_error=write_error,
                 document=document,
                 metrics=Metrics(self.settings.service),
-                resources=(self.reader.pages,),
+                resources=(self.reader.pages, *self.watchers),
             )
         )
+
+
+def key_door(settings: Settings) -> tuple[Access | None, list[Watcher]]:
+    """Who may ask the service, and the watch over its file of keys. How often each may ask is
+    counted by the router alone: one request of a client can be many here.
+
+    Raises:
+        SettingError: the file is wrong.
+    """
+    if settings.keys_file is None:
+        return None, []
+    access, watches = make_door(settings.keys_file, counts=False)
+    return access, [Watcher(watches)]
 
 
 def page_source(settings: Settings) -> PageSource:

@@ -54,6 +54,7 @@ class Reader:
         Raises:
             OcrError: of any kind; `TimedOut` when the engine is too slow.
         """
+        exchange.caller.check_model(request.model)
         pages, exchange.sizes = await self.pages.gather(request.pages)
         exchange.pages += len(pages)
         exchange.model, exchange.task = request.model, request.task

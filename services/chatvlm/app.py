@@ -13,7 +13,7 @@ from shared.exchange import Answer, Exchange, Streaming
 from shared.frame import BATCH_BYTES_MAX, Frame, Route, ServiceApp
 from shared.limits import Limits
 from shared.ocr import Result
-from shared.one_model import page_source
+from shared.one_model import key_door, page_source
 from shared.service import Reader
 from shared.settings import Settings
 from shared.streams import new_stamp
@@ -55,6 +55,7 @@ class Service:
 
     async def unload(self, exchange: Exchange) -> Answer:
         name = exchange.incoming.path.removeprefix("/models/")
+        exchange.caller.check_model(name)
         await exchange.until_hangup(self.models.unload(name))
         return chatvlm.write_unloaded(name)
 
@@ -116,6 +117,7 @@ def build(settings: Settings) -> ServiceApp:
         Route("POST", "/chat", service.chat, one),
         Route("POST", "/batch/ocr", service.batch, many),
     ]
+    access, watchers = key_door(settings)
     probe = choose(settings, RECIPES[next(iter(RECIPES))])  # fails now if no engine can run here
 
     async def nothing_to_open() -> None:
@@ -127,6 +129,7 @@ def build(settings: Settings) -> ServiceApp:
             shut=service.models.shut,
             load=service.models.load,
             cors_origins=settings.cors_origins,
+            access=access,
             open=nothing_to_open,
             close=service.models.close,
             ready=lambda: "",
@@ -134,6 +137,6 @@ def build(settings: Settings) -> ServiceApp:
             write_error=chatvlm.write_error,
             document=DOCUMENT,
             metrics=Metrics(settings.service),
-            resources=(service.reader.pages,),
+            resources=(service.reader.pages, *watchers),
         )
     )
