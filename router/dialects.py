@@ -118,6 +118,8 @@ def understand(
             return msgspec.structs.replace(request, task=paddle.read_mode(request.prompt))
         case Wire.DEEPSEEK if request.prompt:
             meant, words, phrase = deepseek.read_prompt(request.prompt)
+            if meant is Task.CHAT and not words.casefold().startswith("describe"):
+                return request  # it is no chat model: words that are not its own want the page read
             return msgspec.structs.replace(request, task=meant, prompt=words, phrase=phrase)
         case Wire.CHATVLM if request.prompt:
             return msgspec.structs.replace(request, task=Task.CHAT)

@@ -4,7 +4,7 @@ text into a layout of one block. Streams as far as the forms allow; pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
 from router.abilities import Form
@@ -17,6 +17,10 @@ TABLE_TASKS: Final = {Task.TABLE: Category.TABLE, Task.FORMULA: Category.FORMULA
 
 INSIDE: Final = 0.5
 """A block belongs to a region when more than this share of it lies inside."""
+
+
+NOTHING: Final = {"", "[]", "{}"}
+"""Answers of a model that found nothing."""
 
 
 class Retelling(Protocol):
@@ -100,12 +104,18 @@ class Blocks:
         self._dots = layout.DotsWriter(texts=request.task is not Task.LAYOUT_ONLY)
         self._said = False
         self._kept: list[Block] = []
+        self._unread: list[str] | None = []
+        """The answer as it came, until its first block is read: models may leave their form."""
 
     def feed(self, text: str) -> str:
+        if self._unread is not None:
+            self._unread.append(text)
         return self._tell(self._reader.feed(text))
 
     def close(self) -> str:
         rest = self._tell(self._reader.close())
+        if self._unread is not None and (unread := "".join(self._unread).strip()) not in NOTHING:
+            return _told_plainly(self._request, self._wanted, self._size, unread)
         if self._request.task is Task.LOCATE:
             size = self._size or (0, 0)
             return _located(self._request, self._kept, self._wanted, size)
@@ -113,7 +123,9 @@ class Blocks:
             return rest + self._dots.close()
         return rest
 
-    def _tell(self, blocks: Iterable[Block]) -> str:
+    def _tell(self, blocks: Sequence[Block]) -> str:
+        if blocks:
+            self._unread = None
         kept = [block for block in blocks if _is_wanted(self._request, block)]
         if self._request.task is Task.LOCATE:
             self._kept += kept
@@ -133,6 +145,15 @@ class Blocks:
         head = "\n\n" if self._said else ""
         self._said = True
         return head + piece
+
+
+def _told_plainly(request: Request, wanted: Form, size: Size | None, text: str) -> str:
+    """An answer that holds no block, as one: nothing the model said is dropped."""
+    if wanted is Form.PLAIN:
+        return text
+    one = OneBlock(request, wanted, size)
+    one.feed(text)
+    return one.close()
 
 
 class DotsBlocks:

@@ -21,6 +21,7 @@ from shared.errors import (
     OcrError,
     RateLimited,
     TimedOut,
+    UnknownModel,
     UnsupportedImage,
     WrongMethod,
 )
@@ -357,6 +358,8 @@ def _write_query(given: Parameters) -> dict[str, str]:
 
 def _status(error: OcrError) -> int:
     match error:
+        case UnknownModel():
+            return 404
         case InvalidRequest():
             return 400
         case NotAllowed():

@@ -23,6 +23,7 @@ from shared.errors import (
     NotAllowed,
     OcrError,
     RateLimited,
+    UnknownModel,
     WrongMethod,
 )
 from shared.framing import LineReader
@@ -339,8 +340,10 @@ def _line(body: Mapping[str, object]) -> bytes:
     return json.dumps(body).encode("ascii") + b"\n"
 
 
-def _status(error: OcrError) -> tuple[int, str]:
+def _status(error: OcrError) -> tuple[int, str]:  # noqa: PLR0911 - one line per kind
     match error:
+        case UnknownModel():
+            return 404, str(error)
         case InvalidRequest():
             return 400, str(error)
         case NotAllowed():

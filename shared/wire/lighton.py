@@ -20,6 +20,7 @@ from shared.errors import (
     OcrError,
     RateLimited,
     TimedOut,
+    UnknownModel,
     UnsupportedImage,
     WrongMethod,
 )
@@ -127,6 +128,8 @@ def _status(error: OcrError) -> tuple[int, str]:  # noqa: PLR0911 - one line per
     match error:
         case ImageTooLarge():
             return 413, "invalid_request_error"
+        case UnknownModel():
+            return 404, "not_found_error"
         case InvalidRequest():
             return 400, "invalid_request_error"
         case NotAllowed():

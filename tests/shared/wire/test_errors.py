@@ -122,7 +122,7 @@ LOST_EVERYWHERE: dict[type[OcrError], type[OcrError]] = {
 
 LOST: dict[str, dict[type[OcrError], type[OcrError]]] = {
     "openai": {UnsupportedImage: InvalidRequest},
-    "lighton": {UnsupportedImage: InvalidRequest, UnknownModel: InvalidRequest},
+    "lighton": {UnsupportedImage: InvalidRequest, UnknownModel: NoSuchRoute},
     "paddle": {
         ImageTooLarge: InvalidRequest,
         UnsupportedImage: InvalidRequest,
@@ -131,10 +131,10 @@ LOST: dict[str, dict[type[OcrError], type[OcrError]]] = {
     "dots": {
         ImageTooLarge: InvalidRequest,
         UnsupportedImage: InvalidRequest,
-        UnknownModel: InvalidRequest,
+        UnknownModel: NoSuchRoute,
         TimedOut: EngineFailed,
     },
-    "deepseek": {ImageTooLarge: InvalidRequest, UnknownModel: InvalidRequest},
+    "deepseek": {ImageTooLarge: InvalidRequest, UnknownModel: NoSuchRoute},
     "chatvlm": {UnsupportedImage: InvalidRequest, TimedOut: EngineFailed},
 }
 

@@ -175,7 +175,7 @@ def test_lighton_keeps_what_a_status_tells_of_a_failure(error: OcrError, kind: s
 
     kept = {
         "UnsupportedImage": "InvalidRequest",
-        "UnknownModel": "InvalidRequest",
+        "UnknownModel": "NoSuchRoute",
         "NotAllowed": "EngineFailed",
         "Busy": "ModelNotLoaded",
         "RateLimited": "Busy",
