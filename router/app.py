@@ -8,7 +8,7 @@ from typing import Any, Final
 from router import reports
 from router.budget import Budget
 from router.documents import LEGACY, UNIFIED
-from router.fleet import Fleet
+from router.fleet import Fleet, load_fleet
 from router.front import Front
 from router.routes import Routes
 from router.settings import RouterSettings

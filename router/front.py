@@ -25,7 +25,7 @@ from router.dialects import (
     without_model,
 )
 from router.endings import STOP_HEADER, Endings, mark
-from router.fleet import Fleet, Target, Wire
+from router.fleet import Fleet, Service, Target, Wire
 from router.forms import write_form
 from router.guard import Guard, GuardSettings
 from router.sizes import page_size, told_size
@@ -119,7 +119,7 @@ class Front:
             service=target.service,
             method=incoming.method,
             path=path,
-            headers=forwarded_headers(exchange),
+            headers={**forwarded_headers(exchange), **_shown_key(exchange, target.service)},
             body=incoming.body,
             client=exchange.caller.name,
             share=exchange.caller.share,
@@ -155,7 +155,7 @@ class Front:
                 service=target.service,
                 method="DELETE",
                 path=f"/models/{quote(target.model, safe='')}",
-                headers=_traced(exchange),
+                headers={**_traced(exchange), **_shown_key(exchange, target.service)},
                 client=exchange.caller.name,
                 patience_s=self._patience_s,
             )
@@ -298,6 +298,7 @@ class Front:
             **outgoing.headers,
             fleet_wire.HEADER: fleet_wire.VALUE,
             **_traced(exchange),
+            **_shown_key(exchange, turn.target.service),
         }
         body = outgoing.body
         if outgoing.form is not None:
@@ -385,6 +386,16 @@ def _traced(exchange: Exchange) -> dict[str, str]:
         name: exchange.incoming.headers[name] for name in names if name in exchange.incoming.headers
     }
     return {**kept, "x-request-id": exchange.request_id}
+
+
+def _shown_key(exchange: Exchange, service: Service) -> dict[str, str]:
+    """What a service that asks for a key is shown: the fleet file's, else the client's own."""
+    if key := service.key.reveal():
+        return {"authorization": f"Bearer {key}"}
+    names = ("authorization", "x-api-key")
+    return {
+        name: exchange.incoming.headers[name] for name in names if name in exchange.incoming.headers
+    }
 
 
 def _parts(request: Request, target: Target) -> list[Request]:
