@@ -23,10 +23,10 @@ from schemathesis.specs.openapi.checks import (
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
 from services.chatvlm.model import RECIPES
-from tests.samples import PAGE, SERVICES, ask, data_url, http, png
+from tests.samples import PAGE, SERVICES, ask, data_url, http, image_part, png
 from tests.serving import served
 
-EXAMPLES = 20
+EXAMPLES = 15
 """For each operation, generation and page: a few seconds for all. Raise it to search for longer."""
 
 CHECKS = [
@@ -71,25 +71,30 @@ def operations(schema: OpenApiSchema) -> list[Any]:
 
 
 def with_page(case: Case) -> None:
-    """Put a readable page wherever the case has one, and a prompt where one is required."""
+    """Put a readable page where one belongs, and what else JSON Schema cannot ask for: an image in
+    some message, a prompt in the form or the query, a box with an inside."""
     body: Any = case.body
     if case.path == "/chat":
         body.setdefault("prompt", "What?")
-    for name, page in (
+    for name, value in (
         ("image", data_url(png())),
         ("image_base64", PAGE),
         ("file", png()),
         ("files", [png(), png()]),
     ):
         if name in body:
-            body[name] = page
+            body[name] = value
+    if body.get("bbox") is not None:
+        body["bbox"] = [0, 0, 20, 10]
     for item in body.get("requests", []):
         item["image_base64"] = PAGE
-    for message in body.get("messages", []):
-        parts = message["content"] if isinstance(message["content"], list) else []
-        for part in parts:
-            if "image_url" in part:
-                part["image_url"]["url"] = data_url(png())
+    if "messages" in body:
+        for message in body["messages"]:
+            parts = message["content"] if isinstance(message["content"], list) else []
+            for part in parts:
+                if "image_url" in part:
+                    part["image_url"]["url"] = data_url(png())
+        body["messages"].append({"role": "user", "content": [image_part()]})
 
 
 def test_the_document_is_openapi_3_1(schema):
@@ -132,8 +137,8 @@ def test_every_answer_is_documented(schema, mode):
     assert asked >= EXAMPLES
 
 
-def test_a_request_that_the_document_allows_is_answered(service, schema):
-    """With a readable page, and a prompt where the form may have it."""
+def test_a_request_that_the_document_allows_is_answered(schema):
+    """Once there is a page in it, nothing that the document allows is refused."""
     asked = 0
     for operation in operations(schema):
         if operation.method.upper() != "POST":
@@ -145,18 +150,11 @@ def test_a_request_that_the_document_allows_is_answered(service, schema):
             nonlocal asked
             with_page(case)
             answer = case.call_and_validate(checks=CHECKS)
-            if answer.status_code != 200:
-                assert service in {"paddle", "dots"}, answer.text
-                assert any(why in answer.text for why in ALLOWED), answer.text
-            else:
-                asked += 1
+            assert answer.status_code == 200, answer.text
+            asked += 1
 
         answered()
-    assert asked >= EXAMPLES // 5
-
-
-ALLOWED = ("No image provided", "bbox must be")
-"""What JSON Schema cannot say: that one of the parts is an image, that x1 < x2."""
+    assert asked >= EXAMPLES // 2
 
 
 @pytest.mark.parametrize(
