@@ -275,7 +275,7 @@ class _Found(msgspec.Struct, frozen=True):
 async def _look(tools: _Tools, sheet: Sheet, hint: str | None, *, layout: bool) -> _Found:
     """Turn the page upright and find its lines, and with `layout` its regions and rulings."""
     crew, models = tools.crew, tools.models
-    sheet = turned(sheet, await crew.do(first_guess, models, sheet))
+    sheet = await crew.do(turned, sheet, await crew.do(first_guess, models, sheet))
     spans, probed = await _detect(tools, sheet)
     foreign = partial(foreign_confidence, tools.tesseract, hint=hint)
     more = await crew.do(second_guess, models, sheet, probed, foreign)
@@ -292,7 +292,7 @@ async def _look(tools: _Tools, sheet: Sheet, hint: str | None, *, layout: bool) 
 async def _detect(tools: _Tools, sheet: Sheet) -> tuple[tuple[Span, ...], Probe]:
     crew, models = tools.crew, tools.models
     quads = await crew.do(models.detect, sheet.pixels, alone=tools.pages == 1)
-    spans = spans_of(sheet, quads)
+    spans = await crew.do(spans_of, sheet, quads)
     return spans, await crew.do(probe, models, sheet, spans)
 
 
@@ -334,11 +334,16 @@ async def _blocks(
             yield _Piece(await crew.do(answer.feed, block), block, reader.note())
     # Fields are told apart by where they stand on the upright page, phrases are shown where they
     # stand on the page as sent.
-    placed = [place_line(sheet, line) for line in lines] if request.task is Task.LOCATE else lines
+    if request.task is Task.LOCATE:
+        lines = await crew.do(_placed, sheet, lines)
     note = reader.note()
     if note is not None:
         log.warning("%s", note)
-    yield _Piece(await crew.do(answer.finish, blocks, placed), None, note)
+    yield _Piece(await crew.do(answer.finish, blocks, lines), None, note)
+
+
+def _placed(sheet: Sheet, lines: Sequence[Line]) -> list[Line]:
+    return [place_line(sheet, line) for line in lines]
 
 
 def _wanted(task: Task, plans: Sequence[Plan]) -> Sequence[Plan]:

@@ -5,6 +5,7 @@ Only arithmetic and array views; it decides nothing about how a page lies.
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import cv2
@@ -119,10 +120,10 @@ def regions_of(sheet: Sheet, regions: tuple[Region, ...]) -> tuple[Region, ...]:
 
 def sides(quad: Quad) -> tuple[float, float]:
     """Width and height of a quad, along its own edges."""
-    corners = np.asarray(quad)
-    width = max(np.linalg.norm(corners[0] - corners[1]), np.linalg.norm(corners[2] - corners[3]))
-    height = max(np.linalg.norm(corners[0] - corners[3]), np.linalg.norm(corners[1] - corners[2]))
-    return float(width), float(height)
+    first, second, third, fourth = quad
+    width = max(math.dist(first, second), math.dist(third, fourth))
+    height = max(math.dist(first, fourth), math.dist(second, third))
+    return width, height
 
 
 def _usual_height(quads: list[Quad]) -> float:
