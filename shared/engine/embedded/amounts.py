@@ -8,6 +8,7 @@ from datetime import date
 from typing import Final
 
 import msgspec
+import regex
 from price_parser import Price
 
 from shared.engine.embedded.words import is_wide
@@ -23,7 +24,6 @@ CURRENCIES: Final = {
     "₩": "KRW",
     "원": "KRW",
     "元": "CNY",
-    "￥": "CNY",
     "円": "JPY",
     "₹": "INR",
     "rs": "INR",
@@ -44,9 +44,12 @@ CURRENCIES: Final = {
     "nz$": "NZD",
     "rmb": "CNY",
 }
-"""ISO codes of signs and short names. `¥` is both yen and yuan and stays as it is read."""
+"""ISO codes of signs and short names."""
 
 # fmt: off
+YEN: Final = "¥"
+"""Both yen and yuan: the page's language decides (`settled`)."""
+
 CODES: Final = frozenset({
     "AED", "ARS", "AUD", "BGN", "BHD", "BRL", "CAD", "CHF", "CLP", "CNY", "COP",
     "CZK", "DKK", "EGP", "EUR", "GBP", "HKD", "HRK", "HUF", "IDR", "ILS", "INR",
@@ -56,7 +59,7 @@ CODES: Final = frozenset({
 })
 # fmt: on
 
-SIGNS: Final = tuple(sign.casefold() for sign in (*CURRENCIES, *CODES, "¥"))
+SIGNS: Final = tuple(sign.casefold() for sign in (*CURRENCIES, *CODES, "¥", "￥"))
 
 PART_CHARACTERS: Final = frozenset("0123456789.,'’ \u00a0\u202f-–−+()")
 """What an amount is written with, besides its currency."""
@@ -83,7 +86,7 @@ def number(value: float) -> float | int:
 
 def read_amount(text: str) -> Amount | None:
     """The amount a text is, if it is nothing else."""
-    text = text.strip()
+    text = text.strip().lstrip("=*≈")
     bare = _without_currency(text)
     if bare is None or not any(char.isdigit() for char in bare):
         return None
@@ -165,12 +168,20 @@ def currency_in(text: str) -> str:
         if bare.casefold() in CURRENCIES and (len(bare) > 1 or not bare.isascii() or bare == "$"):
             return CURRENCIES[bare.casefold()]
         if bare in {"¥", "￥"}:
-            return "JPY" if not any(map(is_wide, text)) else "CNY"
+            return YEN
     price = Price.fromstring(text)
     sign = (price.currency or "").strip(".").casefold()
     if sign in CURRENCIES and any(char.isdigit() for char in text):
         return CURRENCIES[sign]
     return ""
+
+
+def settled(currency: str, text: str) -> str:
+    """The currency, with what `¥` means on a page that says this: Japanese has kana."""
+    if currency != YEN:
+        return currency
+    kana = any("\u3040" <= char <= "\u30ff" for char in text)
+    return "JPY" if kana or not any(map(is_wide, text)) else "CNY"
 
 
 # ---- dates
@@ -202,6 +213,8 @@ def read_date(text: str, *, month_first: bool = True) -> str:
 
 
 def _is_date(said: str) -> bool:
-    """Three parts at least, the year among them: a time or a price alone is no date."""
-    parts = "".join(char if char.isalnum() else " " for char in said).split()
-    return len(parts) >= 3 or any(is_wide(char) for char in said) or len(parts[0]) > 5
+    """Day, month and year: three numbers with one sign between them, or a month in words."""
+    return _NUMERIC_DATE.search(said) is not None or any(map(str.isalpha, said))
+
+
+_NUMERIC_DATE: Final = regex.compile(r"\d{1,4}([./-])\s?\d{1,2}\1\s?\d{2,4}")

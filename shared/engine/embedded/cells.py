@@ -25,6 +25,11 @@ from shared.engine.embedded.columns import Column, find_columns, reach_of
 from shared.engine.embedded.frame import Frame
 from shared.engine.embedded.lines import Bounds, Line, Rulings
 
+SHARED_MIN: Final = 4
+SHARED_RATIO: Final = 3
+PART_ROWS_MIN: Final = 2
+SPLIT_ROWS_MAX: Final = 120
+"""Longer tables are not looked at for two above one another: each row is a try."""
 HEAD_ROWS_MAX: Final = 3
 """Heads are looked for in the first rows only."""
 
@@ -44,10 +49,17 @@ def find_places(lines: Sequence[Line], rulings: Rulings, box: Bounds) -> list[Pl
     em = em_of(line.span for line in lines)
     frame = Frame.around(lines, rulings, box, em)
     rows = text_rows(lines)
-    columns = find_columns([[foot(line.span) for line in row] for row in rows], em)
+    columns = find_columns(_feet(rows), em)
     if frame.is_grid(len(columns)):
         return _split_bands(_ruled(lines, frame))
-    return _unruled(rows, columns, frame, em)
+    places: list[Place] = []
+    for part in _stacked(rows, columns, em):
+        own = columns if len(part) == len(rows) else find_columns(_feet(part), em)
+        below = max((place.row + place.rows for place in places), default=0)
+        for place in _unruled(part, own, frame, em):
+            place.row += below
+            places.append(place)
+    return places
 
 
 def text_rows(lines: Sequence[Line]) -> list[list[Line]]:
@@ -170,6 +182,36 @@ def _spread(place: Place, split: dict[int, list[float]], starts: dict[int, int])
 
 
 # ---- without rulings
+
+
+def _feet(rows: Sequence[Sequence[Line]]) -> list[list[Bounds]]:
+    return [[foot(line.span) for line in row] for row in rows]
+
+
+def _stacked(
+    rows: Sequence[Sequence[Line]], columns: Sequence[Column], em: float
+) -> list[Sequence[Sequence[Line]]]:
+    """The rows as one table, or as two above one another when their columns do not agree: cells
+    that share a place in the whole have each their own in the parts."""
+    together = _shared_places(rows, columns)
+    if together < SHARED_MIN or len(rows) > SPLIT_ROWS_MAX:
+        return [rows]
+    splits = []
+    for at in range(PART_ROWS_MIN, len(rows) - PART_ROWS_MIN + 1):
+        parts = rows[:at], rows[at:]
+        found = [find_columns(_feet(part), em) for part in parts]
+        shared = sum(_shared_places(part, own) for part, own in zip(parts, found, strict=True))
+        splits.append((shared, sum(map(len, found)), at))
+    shared, _, at = min(splits, default=(together, 0, 0))
+    return [rows] if shared * SHARED_RATIO > together else [rows[:at], rows[at:]]
+
+
+def _shared_places(rows: Sequence[Sequence[Line]], columns: Sequence[Column]) -> int:
+    """How many cells stand in the same column as the cell to their left."""
+    if not columns:
+        return 0
+    reaches = [[reach_of(foot(line.span), columns) for line in row] for row in rows]
+    return sum(right[0] <= left[1] for row in reaches for left, right in pairwise(row))
 
 
 def _unruled(

@@ -133,6 +133,9 @@ TITLES: Final = _words(
 """Words at the top of a page that name the paper, not who wrote it."""
 
 
+TITLE_CHARACTERS_MAX: Final = 10
+
+
 def plain(text: str) -> str:
     """A label as the tables have it."""
     return " ".join(text.casefold().split()).strip(" :：.*#-–—=|")
@@ -150,5 +153,11 @@ def begins(text: str, words: Words) -> str | None:
     return best
 
 
-def is_label(text: str, words: Words) -> bool:
-    return plain(text) in words
+def is_title(text: str) -> bool:
+    """The words name the paper, as "Tax invoice" does; in Chinese also with a word before that."""
+    bare = plain(text)
+    if bare in TITLES:
+        return True
+    return len(bare) <= TITLE_CHARACTERS_MAX and any(
+        bare.endswith(word) for word in TITLES if not word.isascii()
+    )

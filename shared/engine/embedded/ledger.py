@@ -10,7 +10,7 @@ import msgspec
 import regex
 
 from shared.engine.embedded import labels
-from shared.engine.embedded.amounts import Amount, currency_in, read_amount, split_amount
+from shared.engine.embedded.amounts import Amount, currency_in, read_amount, settled, split_amount
 from shared.engine.embedded.bounds import centre_x, line_height, overlap_x, width
 from shared.engine.embedded.cells import text_rows
 from shared.engine.embedded.lines import Line
@@ -21,9 +21,12 @@ BELOW_MAX_EM: Final = 2.5
 """A value under its label is at most this far below."""
 WEAK_LETTERS: Final = 4
 """Labels this short ("to", "from") are words of any sentence; only a colon makes them labels."""
-QUANTITY_MAX: Final = 9999
+INNER_LABEL_MAX: Final = 12
+MARKS: Final = " :：.#№°º-–—=|"
+"""What stands between a label and its value."""
 COUNTED_MAX: Final = 99
 """A whole number without decimals up to this, before a name or an amount, is a count."""
+CODE_DIGITS_MIN: Final = 6
 CLOSE: Final = 0.011
 """Products agree to a rounded cent."""
 
@@ -94,7 +97,11 @@ def rest_of(text: str, word: str) -> str:
     """What follows a label in the same line."""
     bare = " ".join(text.split())
     lead = len(bare) - len(bare.lstrip(" *#-–—=|.:"))
-    return bare[lead + len(word) :].strip(" :：.#№°º-–—=|")
+    rest = bare[lead + len(word) :].strip(MARKS)
+    # A second label within the line: "Bill to: Name: Jane Fox".
+    inner, colon, value = rest.replace("：", ":").partition(":")
+    nested = colon and len(inner) <= INNER_LABEL_MAX and not any(map(str.isdigit, inner))
+    return value.strip(MARKS) if nested else rest
 
 
 def values_of(rows: Sequence[Row], kind: str) -> Iterator[str]:
@@ -129,7 +136,7 @@ def first_name(rows: Sequence[Row]) -> str:
     for row in rows:
         for line in row:
             letters = sum(char.isalpha() for char in line.text)
-            titled = labels.is_label(line.text, labels.TITLES) or kind_of(line.text) is not None
+            titled = labels.is_title(line.text) or kind_of(line.text) is not None
             if letters < 2 or titled or read_amount(line.text) is not None:
                 continue
             if best is None or line_height(line.span) > 1.15 * line_height(best.span):
@@ -164,7 +171,7 @@ def read_sums(rows: Sequence[Row]) -> Sums:
         found.setdefault(kind, []).append(amount)
         if kind in {"total", "payable", "subtotal"}:
             currency = amount.currency or currency_in(text) or currency
-    sums = Sums(currency=currency)
+    sums = Sums(currency=settled(currency, _page(rows)))
     totals = found.get("payable") or found.get("total") or []
     sums.total = totals[-1].value if totals else 0
     sums.subtotal = found["subtotal"][0].value if "subtotal" in found else 0
@@ -197,8 +204,12 @@ def any_currency(rows: Sequence[Row]) -> str:
     for row in rows:
         currency = currency_in(said(row))
         if currency:
-            return currency
+            return settled(currency, _page(rows))
     return ""
+
+
+def _page(rows: Sequence[Row]) -> str:
+    return "".join(map(said, rows))
 
 
 # ---- goods
@@ -297,7 +308,9 @@ def _figure(text: str) -> float | None:
 
 _COUNT: Final = regex.compile(r"(\d{1,4}(?:[.,]\d{1,3})?)\s*\p{L}{0,4}\.?$")
 """A count with its unit: "3 h", "2 pcs", "1,5 kg"."""
-_TIMES: Final = regex.compile(r"(\d{1,4}(?:[.,]\d{1,3})?)\s*(?:[x×*@X]|à|по)\s*(?=\D{0,4}\d)(.+)")
+_TIMES: Final = regex.compile(
+    r"(\d{1,4}(?:[.,]\d{1,3})?)\s*\p{L}{0,5}\.?\s*(?:[x×*@X]|à|по)\s*(?=\D{0,4}\d)(.+)"
+)
 """2 x 3.50, 2 @ 3.50: a count and a price each."""
 _LEADING: Final = regex.compile(r"(\d{1,2})\s*(?:[x×*X]\s*|\s)(?=\p{L})")
 _TRAILING: Final = regex.compile(r"\s+[x×*X]\s*(\d{1,3})$|\s+(\d{1,3})\s*[x×*X]$")
@@ -306,20 +319,31 @@ _TRAILING: Final = regex.compile(r"\s+[x×*X]\s*(\d{1,3})$|\s+(\d{1,3})\s*[x×*X
 def _by_amounts(rows: Sequence[Row]) -> list[Good]:
     """Goods without a head over them: a name, perhaps figures, and an amount at the right."""
     goods: list[Good] = []
+    pending = ""
     for row in rows:
         if sum_kind(row) is not None:
             continue
         text = said(row)
         if times := _TIMES.fullmatch(text):
-            _price_each(goods, times)
+            _price_each(goods, times, pending)
+            pending = ""
             continue
         name, amount = split_amount(text)
-        if amount is None or not any(char.isalpha() for char in name):
-            continue
-        if not _is_price(row, amount):
-            continue
-        goods.append(_good(name, amount.value))
+        named = any(char.isalpha() for char in name)
+        if amount is not None and named and _is_price(row, amount):
+            goods.append(_good(_without_code(name), amount.value))
+            pending = ""
+        else:
+            pending = _without_code(text) if any(map(str.isalpha, text)) else ""
     return goods
+
+
+def _without_code(name: str) -> str:
+    """A name without the long number of the article after it."""
+    words = name.split()
+    while len(words) > 1 and words[-1].isdigit() and len(words[-1]) >= CODE_DIGITS_MIN:
+        words.pop()
+    return " ".join(words)
 
 
 def _is_price(row: Row, amount: Amount) -> bool:
@@ -339,17 +363,22 @@ def _has_fraction(text: str) -> bool:
     return len(last) > 3 and last[-3] in ".," and last[-2:].isdigit()
 
 
-def _price_each(goods: list[Good], times: regex.Match[str]) -> None:
-    """A line "2 x 3.50 [7.00]" says more about the line above it."""
+def _price_each(goods: list[Good], times: regex.Match[str], pending: str) -> None:
+    """A line "2 x 3.50 [7.00]" says more about the good above it, or prices the name above it."""
     count = float(times[1].replace(",", "."))
     head, last = split_amount(times[2])
     unit = read_amount(head) if head else last
-    if not goods or unit is None or goods[-1].quantity is not None:
+    if unit is None or last is None:
         return
-    good = goods[-1]
-    good.quantity, good.unit = count, unit.value
-    if good.amount is None:
-        good.amount = last.value if head and last else round(count * unit.value, 2)
+    amount = last.value if head else round(count * unit.value, 2)
+    if goods and goods[-1].quantity is None and _agree(goods[-1].amount, amount):
+        goods[-1].quantity, goods[-1].unit = count, unit.value
+    elif pending:
+        goods.append(Good(pending, count, unit.value, amount))
+
+
+def _agree(amount: float | None, other: float) -> bool:
+    return amount is not None and abs(amount - other) < CLOSE
 
 
 def _good(name: str, amount: float) -> Good:

@@ -45,6 +45,10 @@ CUT_MARGIN_EM: Final = 0.6
 """A ruling cuts a line when it leaves at least this much on either side."""
 FIGURE_TEXT_MAX: Final = 0.25
 """A figure covered with more text than this is text, whatever the layout model says."""
+TOP_SHARE: Final = 0.08
+"""A running head stands in this much of the page's height, at its top,"""
+TOP_GAP_EM: Final = 0.8
+"""and so far from what follows."""
 BREAK_EM: Final = 3.5
 """White space of this height from edge to edge parts a page; columns end above it."""
 
@@ -82,7 +86,7 @@ def plan_page(
     plans += tables
     plans += _columns([span for span in spans if span.vertical], em)
     plans += _pictures(regions, plans)
-    ordered = _ordered(plans, em)
+    ordered = _ordered(plans, size, em)
     return tuple(with_roles(ordered, size, em))
 
 
@@ -293,10 +297,23 @@ def _pictures(regions: Sequence[Region], plans: Sequence[Plan]) -> list[Plan]:
 # ---- order
 
 
-def _ordered(plans: Sequence[Plan], em: float) -> list[Plan]:
+def _ordered(plans: Sequence[Plan], size: Size, em: float) -> list[Plan]:
     vertical = [plan for plan in plans if plan.spans and plan.spans[0].vertical]
     mostly = sum(len(plan.spans) for plan in vertical) * 2 > sum(len(plan.spans) for plan in plans)
-    order = reading_order(
-        [plan.box for plan in plans], right_to_left=mostly, break_px=BREAK_EM * em
-    )
-    return [plans[at] for at in order]
+    top = [] if mostly else _top_line(plans, size, em)
+    rest = [plan for plan in plans if plan not in top]
+    order = reading_order([plan.box for plan in rest], right_to_left=mostly, break_px=BREAK_EM * em)
+    return [*top, *(rest[at] for at in order)]
+
+
+def _top_line(plans: Sequence[Plan], size: Size, em: float) -> list[Plan]:
+    """The running head over a page's columns: it belongs to none of them."""
+    lines = [plan for plan in plans if plan.box[3] <= TOP_SHARE * size[1]]
+    lowest = max((plan.box[3] for plan in lines), default=0.0)
+    others = [plan for plan in plans if plan not in lines]
+    low = all(height(plan.box) <= 1.6 * em and len(plan.spans) <= 2 for plan in lines)
+    if not low or any(plan.box[1] < lowest + TOP_GAP_EM * em for plan in others):
+        return []
+    rows = rows_of([Segment(plan.spans, plan.box) for plan in lines])
+    boxes = [segment.box for row in rows for segment in row]
+    return sorted(lines, key=lambda plan: boxes.index(plan.box))

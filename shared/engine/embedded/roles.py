@@ -38,27 +38,28 @@ def _margins(plans: Sequence[Plan], size: Size, em: float) -> list[Plan]:
     """Keep as page headers and footers only what stands at the page's edge, first and last."""
     tops = [plan for plan in plans if _is_margin(plan, plans, size, em, top=True)]
     bottoms = [plan for plan in plans if _is_margin(plan, plans, size, em, top=False)]
-    body: list[Plan] = []
-    for plan in plans:
-        if plan in tops or plan in bottoms:
-            continue
-        margin = plan.category in (Category.PAGE_HEADER, Category.PAGE_FOOTER)
-        body.append(msgspec.structs.replace(plan, category=Category.TEXT) if margin else plan)
-    lines = sum(len(plan.spans) for plan in body)
-    if lines < BODY_LINES_MIN:
-        return [
-            msgspec.structs.replace(plan, category=Category.TEXT)
-            if plan.category in (Category.PAGE_HEADER, Category.PAGE_FOOTER)
-            else plan
-            for plan in plans
-        ]
+    body = [_as_text(plan) for plan in plans if plan not in tops and plan not in bottoms]
+    if sum(len(plan.spans) for plan in body) < BODY_LINES_MIN:
+        return [_as_text(plan) for plan in plans]
     alone = len(tops) == 1 and not bottoms and not _is_small(tops[0], em)
     if alone and not any(_heads(plan, em) for plan in body):
         # What stands alone over a page without a heading is its heading, not a running head.
         return [msgspec.structs.replace(tops[0], category=Category.SECTION_HEADER), *body]
-    heads = [_as_margin(plan, Category.PAGE_HEADER) for plan in tops]
-    feet = [_as_margin(plan, Category.PAGE_FOOTER) for plan in bottoms]
-    return heads + body + feet
+    low = [plan for plan in plans if plan in tops or height(plan.box) <= 2 * em]
+    first = [plan for plan in low if any(plan is top or _level(plan, top) for top in tops)]
+    rest = [plan for plan in plans if plan not in first and plan not in bottoms]
+    return [
+        *(_as_margin(plan, Category.PAGE_HEADER) if plan in tops else plan for plan in first),
+        *(_as_text(plan) for plan in rest),
+        *(_as_margin(plan, Category.PAGE_FOOTER) for plan in bottoms),
+    ]
+
+
+def _as_text(plan: Plan) -> Plan:
+    """What is called a page header or footer elsewhere than at the edge is text."""
+    if plan.category not in (Category.PAGE_HEADER, Category.PAGE_FOOTER):
+        return plan
+    return msgspec.structs.replace(plan, category=Category.TEXT)
 
 
 def _as_margin(plan: Plan, category: Category) -> Plan:

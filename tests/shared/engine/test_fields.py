@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from shared.engine.embedded.amounts import Amount, currency_in, read_amount, read_date, split_amount
+from shared.engine.embedded.amounts import (
+    YEN,
+    Amount,
+    currency_in,
+    read_amount,
+    read_date,
+    settled,
+    split_amount,
+)
 from shared.engine.embedded.fields import write_fields
 from shared.ocr import Task
 from tests.shared.engine.handwritten import Paper
@@ -82,10 +90,18 @@ def test_the_amount_at_the_end(text: str, head: str, value: float) -> None:
 
 @pytest.mark.parametrize(
     ("text", "code"),
-    [("Total USD", "USD"), ("Summe €", "EUR"), ("合计 ￥ 12", "CNY"), ("a US citizen", "")],
+    [("Total USD", "USD"), ("Summe €", "EUR"), ("合计 ￥ 12", YEN), ("a US citizen", "")],
 )
 def test_currencies(text: str, code: str) -> None:
     assert currency_in(text) == code
+
+
+@pytest.mark.parametrize(
+    ("page", "code"), [("合计", "CNY"), ("合計 お釣り", "JPY"), ("TOTAL", "JPY")]
+)
+def test_the_yen_sign_is_also_the_yuans(page: str, code: str) -> None:
+    assert settled(YEN, page) == code
+    assert settled("EUR", page) == "EUR"
 
 
 @pytest.mark.parametrize(
@@ -101,6 +117,7 @@ def test_currencies(text: str, code: str) -> None:
         ("Tel 030 1234567", ""),
         ("14:33", ""),
         ("2 x 3.50", ""),
+        ("10% 18.64", ""),
         ("no date", ""),
     ],
 )
@@ -191,6 +208,38 @@ def test_counts_of_goods(rows: list[tuple[str, ...]], item: dict[str, object]) -
 def test_sums(lines: list[tuple[str, str]], sums: tuple[float, float, float]) -> None:
     found = read(Task.RECEIPT, slip(("Shop",), *lines))
     assert (found["subtotal"], found["tax"], found["total"]) == sums
+
+
+def test_goods_by_weight_and_article_numbers() -> None:
+    paper = slip(
+        ("MARKET",),
+        ("MILK 007874235186", "3.48 F"),
+        ("BANANAS 000000004011",),
+        ("2.44 lb @ 0.58", "1.42 N"),
+        ("SUBTOTAL", "4.90"),
+        ("TOTAL", "4.90"),
+        ("CHANGE DUE", "0.00"),
+    )
+    assert read(Task.RECEIPT, paper)["items"] == [
+        {"name": "MILK", "qty": 1, "price": 3.48},
+        {"name": "BANANAS", "qty": 2.44, "price": 1.42},
+    ]
+
+
+def test_a_russian_receipt() -> None:
+    paper = slip(
+        ("ООО Ромашка",),
+        ("КАССОВЫЙ ЧЕК",),
+        ("Хлеб", "1 x 45.00", "=45.00"),
+        ("Молоко 3,2%", "2 x 80.00", "=160.00"),
+        ("ИТОГ", "=205.00 руб"),
+        ("в т.ч. НДС 10%", "18.64"),
+        ("15.03.24 18:22",),
+    )
+    found = read(Task.RECEIPT, paper)
+    assert (found["merchant"], found["date"]) == ("ООО Ромашка", "2024-03-15")
+    assert (found["total"], found["tax"], found["currency"]) == (205, 18.64, "RUB")
+    assert [item["qty"] for item in found["items"]] == [1, 2]
 
 
 def test_nothing_is_made_up() -> None:

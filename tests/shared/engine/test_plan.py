@@ -145,6 +145,18 @@ def test_running_heads_and_page_numbers_stand_first_and_last() -> None:
     assert not plans[-1].sure
 
 
+def test_a_running_head_over_two_columns_is_read_first() -> None:
+    """Without the layout model too: neither its name nor its page number is in a column."""
+    paper = Paper()
+    paper.column(BODY * 3, 80, 140, width=380)
+    paper.column(BODY * 3, 520, 140, width=380)
+    paper.write("447", 870, 42, width=30)
+    paper.write("Advocacy in Action", 80, 40, width=200)
+    plans = plan_page(paper.spans, [], Rulings(), SIZE)
+    assert [paper.said(plan)[0] for plan in plans[:2]] == ["Advocacy in Action", "447"]
+    assert len(plans) == 4
+
+
 def test_a_large_line_at_the_top_is_a_heading_whatever_the_model_says() -> None:
     paper = Paper()
     paper.write("The name of the paper", 80, 40, em=40, width=500)

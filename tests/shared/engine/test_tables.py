@@ -123,6 +123,17 @@ def test_currency_signs_belong_to_their_amounts() -> None:
     ]
 
 
+def test_two_tables_above_one_another_keep_their_columns() -> None:
+    """Words of the lower one stand across two columns of the upper one, in half of all rows."""
+    upper = [["name", "1", "2", "3", "4"]] * 4
+    lower = [["name", "what it is", "and why not"]] * 4
+    paper = Paper()
+    paper.table(upper, (100, 300, 400, 500, 600), 100)
+    paper.table(lower, (100, 305, 505), 300)
+    found = cells(read_table(paper.lines, NONE, BOX))
+    assert found == [*upper, *([*row, "", ""] for row in lower)]
+
+
 def test_a_table_without_a_word() -> None:
     empty = read_table([], NONE, BOX)
     assert (write_markdown(empty), write_html(empty), write_plain(empty)) == ("", "", "")
