@@ -535,6 +535,27 @@ def test_many_and_long_headers(fleet, service):
     fleet.answers(service)
 
 
+def pour(sock: socket.socket, piece: bytes) -> None:
+    for _ in range(100_000):
+        sock.sendall(piece)
+
+
+@pytest.mark.parametrize("piece", [b"x: " + b"v" * 1000 + b"\r\n", b"v" * 1000])
+def test_a_head_without_end(fleet, piece):
+    """Many headers, or one: what is gathered is bounded, and the connection closed."""
+    base = fleet.base("dots")
+    parts = urlsplit(base)
+    with socket.create_connection((parts.hostname, parts.port), timeout=ANSWER_S_MAX) as sock:
+        sock.sendall(b"GET /health HTTP/1.1\r\nhost: x\r\ny: ")
+        with pytest.raises(ConnectionError):  # once it has been refused
+            pour(sock, piece)
+    fleet.answers("dots")
+    whole = b"GET /health HTTP/1.1\r\nhost: x\r\n" + b"y: " + b"v" * 300_000 + b"\r\n\r\n"
+    answer = raw(base, whole[:290_000])
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"<" not in answer
+
+
 def test_queries_and_names_that_are_not_ascii(fleet):
     said = {"language": "Русский"}
     answer = fleet.post("chatvlm", "/ocr", params=said, files=upload(name="стр.png"))
