@@ -17,6 +17,7 @@ import structlog
 import uvicorn
 
 from deploy.ports import PortTaken, open_listener, reachable
+from deploy.protocol import BoundedHttp
 from shared.errors import OcrError
 from shared.limits import Limits
 from shared.settings import Fleet, Settings, find_settings
@@ -129,7 +130,7 @@ def _run(application: Application, settings: Settings, listener: socket.socket) 
         application,
         interface="asgi3",
         loop="uvloop",
-        http="httptools",
+        http=BoundedHttp,
         ws="none",
         lifespan="on",
         log_config=None,

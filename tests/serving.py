@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 import uvicorn
 
+from deploy.protocol import BoundedHttp
 from deploy.serve import load_app
 from shared.settings import find_settings, read_fleet
 from tests.running import ROOT
@@ -35,7 +36,7 @@ def served(
             application,
             interface="asgi3",
             loop="uvloop",
-            http="httptools",
+            http=BoundedHttp,
             ws="none",
             lifespan="on",
             log_config=None,
