@@ -11,14 +11,12 @@ from typing import Final
 
 from shared.engine.embedded.amounts import number, read_date
 from shared.engine.embedded.forms import read_form
+from shared.engine.embedded.goods import Good, find_heads, read_goods
 from shared.engine.embedded.ledger import (
-    Good,
     Row,
     any_currency,
-    find_heads,
     first_name,
     kind_of,
-    read_goods,
     read_sums,
     rows_of,
     said,
