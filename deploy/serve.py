@@ -1,26 +1,28 @@
-"""Runs one service in this process until it is told to stop: what containers and `ocr-fleet up`
-start. It builds the application from its import string and knows nothing else about it.
+"""Runs one service, or the router, in this process until it is told to stop: what containers and
+`ocr-fleet up` start. It builds the application from its import string and knows nothing else of it.
 """
 
 from __future__ import annotations
 
 import ctypes
-import importlib
+import ipaddress
 import os
 import signal
 import socket
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Final
 
 import click
+import msgspec
 import structlog
 import uvicorn
 
+from deploy.load import Application, AppMissing, find_router, load_app, load_router
 from deploy.ports import PortTaken, open_listener, reachable
 from deploy.protocol import BoundedHttp
 from shared.errors import OcrError
-from shared.limits import Limits
-from shared.settings import Fleet, Settings, find_settings
+from shared.settings import ROUTER, Fleet, LogFormat, LogLevel, find_settings
 from shared.sources import SettingError, environment_name
 from shared.telemetry import set_up_logging
 
@@ -37,13 +39,19 @@ so that the client closes first and never writes into a connection that is being
 PR_SET_PDEATHSIG: Final = 1
 """linux/prctl.h"""
 
-Application = Any
-"""An ASGI application. It may have `shut()`, called when the process is told to stop, and
-`failure`, a reason why it stopped by itself."""
 
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be run, and where it listens."""
 
-class AppMissing(Exception):
-    """The import string leads nowhere."""
+    name: str
+    host: str
+    ports: Mapping[str, int]
+    """Each port by the setting that says it."""
+    drain_s: float
+    log_level: LogLevel
+    log_format: LogFormat
+    build: Callable[[], Application]
+    has_keys: bool
 
 
 def serve(service: str, fleet: Fleet, environ: Mapping[str, str], parent_pid: int | None) -> int:
@@ -53,53 +61,64 @@ def serve(service: str, fleet: Fleet, environ: Mapping[str, str], parent_pid: in
     if parent_pid is not None:
         _die_with(parent_pid)
     try:
-        build, defaults = load_app(service, fleet)
-        settings = find_settings(service, environ, fleet, defaults).settings
-        set_up_logging(service, settings.log_level, settings.log_format)
-        listener = open_listener(settings.host, settings.port)
-        return _build_and_run(build, settings, listener)
+        job = _router(fleet, environ) if service == ROUTER else _service(service, fleet, environ)
+        set_up_logging(service, job.log_level, job.log_format)
+        with ExitStack() as stack:
+            listeners = [stack.enter_context(_listen(job, name)) for name in job.ports]
+            return _build_and_run(job, listeners)
     except SettingError as error:
         click.echo(f"{service}: {error}", err=True)
         return EXIT_WRONG_SETTING
-    except AppMissing as error:
+    except (AppMissing, PortTaken) as error:
         click.echo(f"{service}: {error}", err=True)
-    except PortTaken as error:
-        name = environment_name("port", service)
-        click.echo(f"{service}: {error}; choose another: --port or {name}", err=True)
     return EXIT_FAILED
 
 
-def load_app(service: str, fleet: Fleet) -> tuple[Callable[[Settings], Application], Limits]:
-    """The function that builds the service, and its own `LIMITS`.
+def _service(service: str, fleet: Fleet, environ: Mapping[str, str]) -> Job:
+    build, defaults = load_app(service, fleet)
+    settings = find_settings(service, environ, fleet, defaults).settings
+    return Job(
+        name=service,
+        host=settings.host,
+        ports={"port": settings.port},
+        drain_s=settings.drain_s,
+        log_level=settings.log_level,
+        log_format=settings.log_format,
+        build=lambda: build(settings),
+        has_keys=settings.keys_file is not None,
+    )
 
-    Raises:
-        SettingError: the fleet file does not name a function.
-        AppMissing: it names one that is not there, or needs a package that is not.
-    """
-    if service not in fleet.services:
-        find_settings(service, {}, fleet, None)  # says so, and what there is
-    path = fleet.services[service].get("app")
-    if not isinstance(path, str) or path.count(":") != 1:
-        where = f"app in [services.{service}] of {fleet.path}"
-        raise SettingError(
-            f"{where} is {path!r}; expected an import string, package.module:function"
-        )
-    module_name, _, function = path.partition(":")
+
+def _router(fleet: Fleet, environ: Mapping[str, str]) -> Job:
+    build = load_router(fleet)
+    settings = find_router(environ, fleet).settings
+    ports = {"port": settings.port}
+    if settings.legacy_port:
+        ports["legacy_port"] = settings.legacy_port
+    return Job(
+        name=ROUTER,
+        host=settings.host,
+        ports=ports,
+        drain_s=settings.drain_s,
+        log_level=settings.log_level,
+        log_format=settings.log_format,
+        build=lambda: build(settings, fleet.path),
+        has_keys=settings.keys_file is not None,
+    )
+
+
+def _listen(job: Job, name: str) -> socket.socket:
     try:
-        module = importlib.import_module(module_name)
-        return getattr(module, function), getattr(module, "LIMITS", Limits())
-    except ModuleNotFoundError as error:
-        hint = "" if module_name.startswith(str(error.name)) else f", which {path} needs"
-        raise AppMissing(f"there is no module {error.name}{hint}") from error
-    except AttributeError as error:
-        raise AppMissing(f"{module_name} has no {function}") from error
+        return open_listener(job.host, job.ports[name])
+    except PortTaken as error:
+        option = f"--{name.replace('_', '-')} or {environment_name(name, job.name)}"
+        none = ", 0 for none" if name == "legacy_port" else ""
+        raise PortTaken(f"{error}; choose another: {option}{none}") from None
 
 
-def _build_and_run(
-    build: Callable[[Settings], Application], settings: Settings, listener: socket.socket
-) -> int:
+def _build_and_run(job: Job, listeners: Sequence[socket.socket]) -> int:
     try:
-        application = build(settings)
+        application = job.build()
     except SettingError:
         raise
     except OcrError as error:  # the engine that is asked for cannot be had here
@@ -108,7 +127,7 @@ def _build_and_run(
     except Exception as error:  # the process's outermost edge: one line says what it was
         log.exception("cannot be built", reason=f"{type(error).__name__}: {error}")
         return EXIT_FAILED
-    return _run(application, settings, listener)
+    return _run(application, job, listeners)
 
 
 class _Server(uvicorn.Server):
@@ -125,7 +144,7 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def _run(application: Application, settings: Settings, listener: socket.socket) -> int:
+def _run(application: Application, job: Job, listeners: Sequence[socket.socket]) -> int:
     config = uvicorn.Config(
         application,
         interface="asgi3",
@@ -138,7 +157,7 @@ def _run(application: Application, settings: Settings, listener: socket.socket) 
         access_log=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=max(1, round(settings.drain_s)),
+        timeout_graceful_shutdown=max(1, round(job.drain_s)),
     )
     server = _Server(config, application)
 
@@ -149,11 +168,26 @@ def _run(application: Application, settings: Settings, listener: socket.socket) 
     # take the signals before and after.
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    port = listener.getsockname()[1]
-    log.info("listening", url=f"http://{reachable(settings.host)}:{port}", pid=os.getpid())
-    server.run(sockets=[listener])
+    for listener in listeners:
+        _say_where(job, listener.getsockname()[1])
+    server.run(sockets=list(listeners))
     failure = str(getattr(application, "failure", ""))
     return EXIT_FAILED if failure or not server.started else 0
+
+
+def _say_where(job: Job, port: int) -> None:
+    url = f"http://{reachable(job.host)}:{port}"
+    log.info("listening", url=url, pid=os.getpid(), keys=job.has_keys)
+    if job.name == ROUTER and not job.has_keys and not _is_loopback(job.host):
+        remedy = f"set {environment_name('keys_file', ROUTER)}, or listen on 127.0.0.1"
+        log.warning("listens without API keys where others may reach it", url=url, remedy=remedy)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _leave(*_: object) -> None:

@@ -22,7 +22,7 @@ import deploy
 from deploy.ports import check_port, reachable
 from deploy.probe import Readiness, ask_ready
 from deploy.screen import Screen
-from shared.settings import Fleet, Settings
+from shared.settings import ROUTER, Fleet
 
 BACKOFF_S: Final = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Pauses before a dead service is started again; the last one repeats."""
@@ -60,14 +60,38 @@ class State(StrEnum):
     STOPPED = "stopped"
 
 
-class Member:
-    """One service of the fleet: what was asked for, and how it is."""
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a process listens, and how long it may take to end."""
 
-    def __init__(self, settings: Settings, entry: Mapping[str, object]) -> None:
-        self.name = settings.service
-        self.settings = settings
-        self.model = str(entry.get("model", ""))
-        self.example = str(entry.get("example", "")).strip()
+    host: str = "127.0.0.1"
+    port: int = 0
+    legacy_port: int = 0
+    """The router's second one; 0: there is none."""
+    drain_s: float = 0.0
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        return (self.port, self.legacy_port) if self.legacy_port else (self.port,)
+
+
+class Member:
+    """One process of the fleet, a service or the router: what was asked for, and how it is."""
+
+    def __init__(
+        self,
+        name: str,
+        place: Place,
+        *,
+        model: str = "",
+        example: str = "",
+        environ: Mapping[str, str] = {},
+    ) -> None:
+        self.name = name
+        self.place = place
+        self.model = model
+        self.example = example.strip()
+        self.environ = environ
+        """What is added to its environment."""
         self.state = State.STARTING
         self.reason = ""
         self.engine = ""
@@ -81,7 +105,12 @@ class Member:
 
     @property
     def url(self) -> str:
-        return f"http://{reachable(self.settings.host)}:{self.settings.port}"
+        return f"http://{reachable(self.place.host)}:{self.place.port}"
+
+    def taken(self) -> str:
+        """Why it cannot listen; empty when it can."""
+        why = (check_port(self.place.host, port) for port in self.place.ports)
+        return next(filter(None, why), "")
 
     def fail(self, reason: str) -> None:
         self.state, self.reason = State.FAILED, reason
@@ -148,7 +177,7 @@ class Supervisor:
         self._screen.say("stopping; once more kills at once")
         self._stopping.set()
         self._send(signal.SIGTERM)
-        longest_s = max((one.settings.drain_s for one in self.members), default=0.0)
+        longest_s = max((one.place.drain_s for one in self.members), default=0.0)
         loop = asyncio.get_running_loop()
         loop.call_later(longest_s + STOP_SLACK_S, self._send, signal.SIGKILL)
 
@@ -163,7 +192,7 @@ class Supervisor:
         tries = pauses = 0
         while not self._stopping.is_set():
             tries += 1
-            taken = check_port(one.settings.host, one.settings.port)
+            taken = one.taken()
             if taken and not one.was_ready:
                 self._give_up(one, taken)
                 return
@@ -206,7 +235,9 @@ class Supervisor:
     async def _spawn(self, one: Member) -> asyncio.subprocess.Process:
         command = [sys.executable, "-P", "-m", "deploy.cli", "--fleet", str(self._fleet.path)]
         command += ["serve", one.name, "--parent-pid", str(os.getpid())]
-        command += ["--port", str(one.settings.port)]
+        command += ["--port", str(one.place.port)]
+        if one.place.legacy_port:
+            command += ["--legacy-port", str(one.place.legacy_port)]
         return await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.DEVNULL,
@@ -218,23 +249,18 @@ class Supervisor:
         )
 
     def _child_environ(self, one: Member) -> dict[str, str]:
-        name = one.name.upper().replace("-", "_")
         root = str(Path(deploy.__file__).parent.parent)
         paths = [root, *filter(None, [self._environ.get("PYTHONPATH", "")])]
         chosen = {
             "PYTHONPATH": os.pathsep.join(paths),
             "PYTHONUNBUFFERED": "1",
-            f"OCR_FLEET_{name}_IMAGE_FOLDERS": os.pathsep.join(
-                str(folder) for folder in one.settings.image_folders
-            ),
-            f"OCR_FLEET_{name}_LOG_FORMAT": str(one.settings.log_format),
         }
-        return {**self._environ, **chosen}
+        return {**self._environ, **chosen, **one.environ}
 
     async def _watch(self, one: Member) -> None:
         """Poll until the service is ready, and say so."""
         while True:
-            answer = await ask_ready(reachable(one.settings.host), one.settings.port)
+            answer = await ask_ready(reachable(one.place.host), one.place.port)
             if answer.ready:
                 break
             one.reason = answer.reason
@@ -282,20 +308,20 @@ class Supervisor:
         summary = f"{len(ready)} of {len(rows)} ready in {seconds:.1f} s"
         if any(one.state is not State.FAILED for one in self.members):
             summary += "; Ctrl-C stops all"
-        self._screen.show(rows, shortest_example(ready), summary)
+        self._screen.show(rows, best_example(ready), summary)
 
 
-def shortest_example(members: Sequence[Member]) -> str:
-    """The command that is quickest to paste, as it works in this folder."""
+def best_example(members: Sequence[Member]) -> str:
+    """The command to paste, as it works in this folder: the router's, else the shortest."""
     sample = Path(deploy.__file__).with_name("sample.png")
     here = Path.cwd()
     shown = sample.relative_to(here) if sample.is_relative_to(here) else sample
-    commands = [
-        one.example.replace("{url}", one.url).replace("{sample}", shlex.quote(str(shown)))
+    commands = {
+        one.name: one.example.replace("{url}", one.url).replace("{sample}", shlex.quote(str(shown)))
         for one in members
         if one.example
-    ]
-    return min(commands, key=len, default="")
+    }
+    return commands.get(ROUTER) or min(commands.values(), key=len, default="")
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -310,7 +336,8 @@ class Row(msgspec.Struct, frozen=True):
 
 def _row(one: Member) -> Row:
     state = f"{one.state}: {one.reason}" if one.reason else str(one.state)
-    return Row(one.name, one.url, one.model or "-", one.engine or "-", state)
+    also = f" and :{one.place.legacy_port}" if one.place.legacy_port else ""
+    return Row(one.name, one.url + also, one.model or "-", one.engine or "-", state)
 
 
 class _Line(msgspec.Struct):

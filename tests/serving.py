@@ -14,8 +14,8 @@ from contextlib import contextmanager
 
 import uvicorn
 
+from deploy.load import load_app
 from deploy.protocol import BoundedHttp
-from deploy.serve import load_app
 from shared.settings import find_settings, read_fleet
 from tests.running import ROOT
 

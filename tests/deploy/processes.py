@@ -99,15 +99,26 @@ class Command:
         self._lines.put(None)
 
 
-def write_fleet(path: Path, **services: dict[str, object]) -> Path:
+def write_fleet(
+    path: Path, router: dict[str, object] | None = None, **services: dict[str, object]
+) -> Path:
     """A fleet file of stand-ins on free ports; each keyword is a service with its settings."""
     tables = {
-        name: {"app": "tests.deploy.standin:build", "port": unused_port(), **settings}
+        f"services.{name}": {
+            "app": "tests.deploy.standin:build",
+            "wire": "dots",
+            "models": [f"model-{name}"],
+            "port": unused_port(),
+            **settings,
+        }
         for name, settings in services.items()
     }
+    if router is not None:
+        ports = {"port": unused_port(), "legacy_port": unused_port()}
+        tables["router"] = {"app": "tests.deploy.standin:build_router", **ports, **router}
     lines: list[str] = []
     for name, table in tables.items():
-        lines += [f"[services.{name}]", *(f"{key} = {_toml(one)}" for key, one in table.items())]
+        lines += [f"[{name}]", *(f"{key} = {_toml(one)}" for key, one in table.items())]
     path.write_text("\n".join(lines))
     return path
 

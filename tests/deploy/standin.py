@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import time
+from pathlib import Path
 
 from shared.limits import Limits
 from shared.settings import Settings
@@ -54,6 +55,33 @@ class Standin:
                 os._exit(3)
         folders = [str(folder) for folder in self.settings.image_folders]
         return 200, {"pid": os.getpid(), "folders": folders}
+
+
+class Router(Standin):
+    """Answers /port with the port it was asked at, and what it was told."""
+
+    def __init__(self, settings, fleet_file: Path) -> None:
+        super().__init__(Settings(service="router"))
+        self.router_settings = settings
+        self.fleet_file = fleet_file
+
+    async def __call__(self, scope, receive, send) -> None:
+        self.asked_at = scope["server"][1] if scope["type"] == "http" else 0
+        await super().__call__(scope, receive, send)
+
+    async def answer(self, path: str) -> tuple[int, dict[str, object]]:
+        if path != "/port":
+            return await super().answer(path)
+        ports = {
+            name: value
+            for name, value in self.router_settings.environ.items()
+            if name.startswith("OCR_FLEET_") and name.endswith("_PORT")
+        }
+        return 200, {"port": self.asked_at, "fleet": str(self.fleet_file), "ports": ports}
+
+
+def build_router(settings, fleet_file: Path) -> Router:
+    return Router(settings, fleet_file)
 
 
 def build(settings: Settings) -> Standin:

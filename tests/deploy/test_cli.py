@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -16,7 +17,9 @@ from click.testing import CliRunner
 
 import deploy
 from deploy.cli import command as ocr_fleet
+from deploy.load import router_fields
 from deploy.ports import check_port, free_port, reachable
+from shared.keys import read_keys
 from shared.settings import FIELDS
 from tests.deploy.processes import ROOT, Command, get, is_open, unused_port, wait_until, write_fleet
 
@@ -131,6 +134,117 @@ def test_a_bug_while_building_is_logged_with_its_traceback(fleet) -> None:
     assert "Traceback" in command.text
 
 
+# ---- the router
+
+
+@pytest.fixture
+def routed(tmp_path) -> Path:
+    return write_fleet(tmp_path / "fleet.toml", router={}, alpha={})
+
+
+def router_ports(fleet: Path) -> tuple[int, int]:
+    table = tomllib.loads(fleet.read_text())["router"]
+    return table["port"], table["legacy_port"]
+
+
+def serve_router(fleet: Path, *arguments: str, **environ: str) -> Command:
+    return Command("--fleet", str(fleet), "serve", "router", *arguments, cwd=ROOT, **environ)
+
+
+def test_the_router_is_one_application_on_two_ports(routed) -> None:
+    port, legacy_port = router_ports(routed)
+    with serve_router(routed) as command:
+        for one in (port, legacy_port):
+            line = command.wait_for(f'"url": "http://127.0.0.1:{one}"')
+            assert '"keys": false' in line
+        assert get(port, "/port") == {"port": port, "fleet": str(routed), "ports": {}}
+        assert get(legacy_port, "/port")["port"] == legacy_port
+        command.process.terminate()
+        assert command.end() == 0
+    assert "router shut\n" in command.seen
+    assert "without API keys" not in command.text, "nobody else can reach it"
+
+
+def test_the_router_can_do_without_its_second_port(routed) -> None:
+    _, legacy_port = router_ports(routed)
+    port = unused_port()
+    arguments = ("--port", str(port), "--legacy-port", "0")
+    with serve_router(routed, *arguments, OCR_FLEET_ALPHA_PORT="5999") as command:
+        command.wait_for(f'"url": "http://127.0.0.1:{port}"')
+        wait_until(lambda: is_open(port))
+        assert get(port, "/port")["ports"] == {
+            "OCR_FLEET_ALPHA_PORT": "5999",
+            "OCR_FLEET_ROUTER_PORT": str(port),
+            "OCR_FLEET_ROUTER_LEGACY_PORT": "0",
+        }
+        assert not is_open(legacy_port)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_an_open_router_without_keys_says_so(routed, host) -> None:
+    with serve_router(routed, "--host", host) as command:
+        line = command.wait_for("listens without API keys where others may reach it")
+        assert "set OCR_FLEET_ROUTER_KEYS_FILE" in line
+
+
+def test_an_open_router_with_keys_does_not(routed, tmp_path) -> None:
+    keys = tmp_path / "keys.toml"
+    keys.write_text("")
+    with serve_router(routed, "--host", "0.0.0.0", OCR_FLEET_KEYS_FILE=str(keys)) as command:
+        command.wait_for('"keys": true')
+        command.process.terminate()
+        command.end()
+    assert "without API keys" not in command.text
+
+
+def test_a_taken_second_port_names_the_way_out(routed) -> None:
+    _, legacy_port = router_ports(routed)
+    with socket.create_server(("127.0.0.1", legacy_port)), serve_router(routed) as command:
+        assert command.end() == 1
+    assert command.text.startswith(f"router: port {legacy_port} is taken by pid {os.getpid()}: ")
+    assert command.text.endswith(
+        "; choose another: --legacy-port or OCR_FLEET_ROUTER_LEGACY_PORT, 0 for none\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        (
+            {"OCR_FLEET_ROUTER_PATIENCE_S": "long"},
+            (
+                "router: environment OCR_FLEET_ROUTER_PATIENCE_S is 'long';"
+                " expected a number above 0 to 86400\n"
+            ),
+        ),
+        (
+            {"OCR_FLEET_ROUTER_PATIENCE": "1"},
+            (
+                "router: OCR_FLEET_ROUTER_PATIENCE is no setting in the environment;"
+                " did you mean OCR_FLEET_ROUTER_PATIENCE_S?\n"
+            ),
+        ),
+        (
+            {"OCR_FLEET_ALPHA_REPLICAS": "alpha:5000"},
+            (
+                "router: environment OCR_FLEET_ALPHA_REPLICAS has 'alpha:5000';"
+                " expected base URLs such as http://dots:5000\n"
+            ),
+        ),
+    ],
+)
+def test_a_wrong_setting_of_the_router_is_one_line_and_status_2(routed, environ, said) -> None:
+    with serve_router(routed, **environ) as command:
+        assert command.end() == 2
+    assert command.text == said
+
+
+def test_a_service_does_not_mind_what_the_router_is_told(routed) -> None:
+    environ = {"OCR_FLEET_ROUTER_PATIENCE": "1", "OCR_FLEET_ALPHA_REPLICAS": "http://a,http://b"}
+    with serve(routed, **environ) as command:
+        command.wait_for('"listening"')
+
+
 # ---- in this process
 
 
@@ -161,12 +275,54 @@ def test_settings_of_the_whole_fleet_are_those_that_somebody_set() -> None:
 def test_help_lists_every_setting_with_what_it_takes() -> None:
     result = run("settings", "--help")
     assert result.exit_code == 0
-    for name in FIELDS:
+    for name in (*FIELDS, *router_fields()):
         assert f" {name.upper()}\n" in result.output
+    assert " GUARD_REPEATS_MIN\n" in result.output
     assert "one of auto, vllm, transformers, openai, embedded, fake" in result.output
 
 
-@pytest.mark.parametrize("arguments", [(), ("up",), ("serve",), ("settings",)])
+def test_a_key_is_printed_once_with_the_lines_that_let_it_in(tmp_path) -> None:
+    result = run("key", "alice")
+    assert result.exit_code == 0
+    shown = next(line.strip() for line in result.output.splitlines() if "    ocr-" in line)
+    lines = result.output[result.output.index("[keys.alice]") :]
+    path = tmp_path / "keys.toml"
+    path.write_text(lines)
+    key = read_keys(path).find(shown)
+    assert key is not None
+    assert (key.name, key.models) == ("alice", ())
+    path.write_text(re.sub(r"^# ", "", lines, flags=re.MULTILINE))
+    key = read_keys(path).find(shown)
+    assert key is not None
+    assert (key.requests_per_minute, key.share, key.models) == (60, 0.5, ("dots-ocr",))
+
+
+def test_a_key_needs_a_name_that_can_be_one() -> None:
+    result = run("key", "two words")
+    assert result.exit_code == 2
+    assert "ocr-fleet: the name: " in result.output
+
+
+def test_settings_show_the_router_too(routed) -> None:
+    result = run("--fleet", str(routed), "settings", "router", OCR_FLEET_DRAIN_S="3")
+    assert result.exit_code == 0
+    rows = [line.split(maxsplit=2) for line in result.output.splitlines() if line]
+    port, _ = router_ports(routed)
+    assert ["port", str(port), f"port in [router] of {routed}"] in rows
+    assert ["drain_s", "3", "environment OCR_FLEET_DRAIN_S"] in rows
+    assert ["guard_repeats_min", "10", "default"] in rows
+    several = run("--fleet", str(routed), "settings")
+    assert "[alpha]" in several.output
+    assert "[router]" in several.output
+
+
+def test_a_second_port_is_the_routers_alone(fleet) -> None:
+    result = run("--fleet", str(fleet), "serve", "alpha", "--legacy-port", "8000")
+    assert result.exit_code == 2
+    assert "--legacy-port is the router's alone" in result.output
+
+
+@pytest.mark.parametrize("arguments", [(), ("up",), ("serve",), ("settings",), ("key",)])
 def test_help_has_examples(arguments) -> None:
     result = run(*arguments, "--help")
     assert result.exit_code == 0
@@ -177,11 +333,14 @@ def test_an_unknown_service_is_told_which_there_are(fleet) -> None:
     result = run("up", "lightn")
     assert result.exit_code == 2
     assert "no service is named 'lightn'" in result.output
-    assert "did you mean lighton?; it has lighton, paddle, dots, deepseek, chatvlm" in result.output
+    assert (
+        "did you mean lighton?; it has lighton, paddle, dots, deepseek, chatvlm, router"
+        in result.output
+    )
 
 
 def test_no_service_left_is_said() -> None:
-    result = run("up", "dots", "--without", "dots")
+    result = run("up", "dots", "router", "--without", "dots", "--without", "router")
     assert result.exit_code == 2
     assert "no service is left to start" in result.output
 
@@ -194,6 +353,11 @@ def test_no_service_left_is_said() -> None:
         ("", "names no service; expected a table such as [services.lighton]"),
         ("[service.dots]", "service is no table in"),
         ("[services]\ndots = 1", "services.dots in"),
+        ("[services.router]", "that name is taken; the router is [router]"),
+        ("router = 1\n[services.dots]", "expected a table"),
+        ("aliases = 1\n[services.dots]", "expected a table"),
+        ("[services.dots]\n[aliases]\na = 1", "a in [aliases] of"),
+        ("[services.dots]\n[routers]", "did you mean router?"),
         ("[services.dots]\nslotz = 1", "did you mean slots?"),
     ],
 )

@@ -61,6 +61,70 @@ def test_starts_all_prints_one_table_and_a_curl_and_ctrl_c_ends_it_with_0(fleet)
     assert not is_open(ports["beta"])
 
 
+def test_starts_the_router_with_the_services_and_tells_it_where_they_are(tmp_path) -> None:
+    fleet = write_fleet(
+        tmp_path / "fleet.toml",
+        router={"example": "curl -F file=@{sample} {url}/a-longer-example"},
+        alpha={"port": 0, "example": "curl {url}/pid"},
+        beta={"models": ["b1", "b2"]},
+        elsewhere={"app": "", "models": ["far"], "replicas": ["http://gpu-1:8000"]},
+    )
+    fleet.write_text(fleet.read_text().replace('app = ""\n', ""))
+    table = tomllib.loads(fleet.read_text())["router"]
+    port, legacy_port = table["port"], table["legacy_port"]
+    with up(fleet) as command:
+        command.wait_for("3 of 3 ready in")
+        row = next(line for line in command.seen if line.startswith(" router "))
+        assert row.split() == [
+            "router",
+            f"http://127.0.0.1:{port}",
+            "and",
+            f":{legacy_port}",
+            "4",
+            "models",
+            "standin/1",
+            "ready",
+        ]
+        assert "fleet  | elsewhere has no app: it is for others to start\n" in command.seen
+        assert any(f"http://127.0.0.1:{port}/a-longer-example" in line for line in command.seen)
+        alpha = next(line for line in command.seen if line.startswith(" alpha "))
+        told = get(legacy_port, "/port")
+        assert isinstance(told["ports"], dict)
+        assert alpha.split()[1].endswith(":" + told["ports"]["OCR_FLEET_ALPHA_PORT"])
+        command.press_ctrl_c()
+        assert command.end() == 0
+    assert not is_open(port)
+    assert not is_open(legacy_port)
+
+
+def test_the_router_can_be_left_out_and_named(tmp_path) -> None:
+    fleet = write_fleet(tmp_path / "fleet.toml", router={}, alpha={})
+    with up(fleet, "--without", "router") as command:
+        command.wait_for("1 of 1 ready in")
+        assert "router" not in command.text
+    with up(fleet, "router") as command:
+        command.wait_for("1 of 1 ready in")
+        assert not is_open(ports_of(fleet)["alpha"])
+
+
+def test_a_router_whose_second_port_is_taken_leaves_the_services_running(tmp_path) -> None:
+    fleet = write_fleet(tmp_path / "fleet.toml", router={}, alpha={})
+    legacy_port = tomllib.loads(fleet.read_text())["router"]["legacy_port"]
+    with socket.create_server(("127.0.0.1", legacy_port)), up(fleet) as command:
+        command.wait_for("1 of 2 ready in")
+        row = next(line for line in command.seen if line.startswith(" router "))
+        assert f"failed: port {legacy_port} is taken by pid {os.getpid()}" in row
+
+
+def test_a_wrong_setting_of_the_router_leaves_the_services_running(tmp_path) -> None:
+    fleet = write_fleet(tmp_path / "fleet.toml", router={"portt": 1}, alpha={})
+    with up(fleet) as command:
+        command.wait_for("1 of 2 ready in")
+        row = next(line for line in command.seen if line.startswith(" router "))
+        assert "failed: portt is no setting in [router] of" in row
+        assert "did you mean port?" in row
+
+
 def test_waits_with_the_table_until_the_slowest_is_ready(fleet) -> None:
     with up(fleet) as command:
         began = time.monotonic()
