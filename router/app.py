@@ -42,7 +42,7 @@ class RouterApp:
         budget = Budget(settings.buffer_bytes_max, settings.buffer_wait_s)
         routes = Routes(settings, self.state, self.front, budget)
         metrics = Metrics("router")
-        metrics.registry.register(reports.RouterCollector(self.state, budget))
+        metrics.registry.register(reports.RouterCollector(self.state, budget, self.front.runaways))
         self._legacy_port = settings.legacy_port
         common: dict[str, Any] = {
             "open": _nothing,

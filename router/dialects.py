@@ -77,6 +77,25 @@ def named_model(incoming: Incoming) -> str | None:
         return None
 
 
+class _Streamed(msgspec.Struct):
+    """Whether a body asks for a stream."""
+
+    stream: bool | None = None
+
+
+_STREAMED: Final = msgspec.json.Decoder(_Streamed, strict=False)
+
+
+def wants_stream(incoming: Incoming) -> bool:
+    """Whether a JSON body asks for a stream; the dialects of forms have a path for that."""
+    if b'"stream"' not in incoming.body:
+        return False
+    try:
+        return bool(_STREAMED.decode(incoming.body).stream)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+
+
 def without_model(incoming: Incoming) -> Incoming:
     """The request without the model's name in query and form, which a wire would look up."""
     query = {name: value for name, value in incoming.query.items() if name != "model"}
@@ -195,3 +214,32 @@ CHATVLM: Final = Operation(
     write_error=chatvlm.write_error,
 )
 CHATVLM_CHAT: Final = msgspec.structs.replace(CHATVLM, path=chatvlm.CHAT, read=chatvlm.read_chat)
+PADDLE: Final = Operation(
+    dialect="paddle",
+    wire=Wire.PADDLE,
+    path=openai.PATH,
+    model=paddle.MODEL,
+    read=paddle.read_chat,
+    write=paddle.write_result,
+    write_error=paddle.write_error,
+)
+"""Spoken under `/paddle/` alone."""
+
+OWN: Final = {
+    (operation.wire, operation.path): operation
+    for operation in (
+        OPENAI,
+        PADDLE,
+        DOTS,
+        DEEPSEEK,
+        DEEPSEEK_FILE,
+        DEEPSEEK_STREAM,
+        CHATVLM,
+        CHATVLM_CHAT,
+    )
+}
+
+
+def own_operation(wire: Wire, method: str, path: str) -> Operation | None:
+    """What a request of a service's own API asks for, where it asks for one page."""
+    return OWN.get((wire, path)) if method == "POST" else None

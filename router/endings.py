@@ -10,6 +10,7 @@ from typing import Final
 from router.dialects import Operation
 from router.passing import Reader
 from shared.errors import EngineFailed, OcrError
+from shared.exchange import Exchange
 from shared.http import SSE
 from shared.ocr import Delta, Done, Request, Stop, Task, Text
 from shared.streams import DeltaWriter, new_stamp, now
@@ -27,27 +28,31 @@ class Endings:
     def __init__(self, operation: Operation) -> None:
         self._operation = operation
         self._reader = _reader(operation.dialect)
-        self._ended = False
+        self.ended = False
+        """Whether the stream has told its own end."""
         self._id: bytes | None = None
 
-    def text_of(self, frames: bytes) -> str:
-        """The text in some whole frames. What cannot be read is the client's to read.
-
-        Raises:
-            EngineFailed: never; a stream's own failure is passed on as it stands.
-        """
-        if self._ended:
+    def read(self, exchange: Exchange, frames: bytes) -> str:
+        """The text in some whole frames; what else they tell is put down in the exchange. What
+        cannot be read is the client's to read, and so is a failure that the stream tells of."""
+        if self.ended:
             return ""
         if self._id is None and self._operation.dialect == "openai":
             found = HEAD.search(frames)
             self._id = found[1] if found else None
+        texts: list[str] = []
         try:
-            deltas = self._reader.feed(frames)
-        except OcrError:
-            self._ended = True
-            return ""
-        self._ended = any(isinstance(delta, Done) for delta in deltas)
-        return "".join(delta.text for delta in deltas if isinstance(delta, Text))
+            while deltas := self._reader.feed(frames):
+                for delta in deltas:
+                    exchange.saw(delta)
+                    if isinstance(delta, Text):
+                        texts.append(delta.text)
+                self.ended = isinstance(deltas[-1], Done)
+                frames = b""  # a failure behind these deltas is told when it is asked for
+        except OcrError as error:
+            self.ended = True
+            exchange.failed(error, error.detail)
+        return "".join(texts)
 
     def close(self) -> None:
         """The stream has ended of itself.
@@ -55,7 +60,7 @@ class Endings:
         Raises:
             EngineFailed: without its documented end.
         """
-        if not self._ended:
+        if not self.ended:
             self._reader.close()
 
     def runaway(self) -> bytes:
@@ -67,7 +72,7 @@ class Endings:
 
     def failure(self, error: OcrError) -> bytes:
         """The frames that end a stream which broke; none where it had ended already."""
-        return b"" if self._ended else self._with_id(self._writer().fail(error))
+        return b"" if self.ended else self._with_id(self._writer().fail(error))
 
     def _writer(self) -> DeltaWriter:
         writer = self._operation.writer

@@ -1,11 +1,16 @@
 """Answers requests of every dialect: finds who is asked, passes bytes through where the dialect is
 the service's own, and translates where it is not. Decisions are in `dialects`, `translate` and
 `retell`; connections in `upstream`.
+
+A whole answer shows a runaway only when it is too late. So while the guard is on, a request for one
+goes out as the client's bytes with the fleet's header on top: a service that knows it streams its
+deltas, which are watched and written as that service writes them; any other server's answer passes.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
@@ -18,10 +23,12 @@ from router import passing
 from router.dialects import (
     LIMITS,
     MODEL_HEADER,
+    Call,
     Operation,
     named_model,
     named_task,
     understand,
+    wants_stream,
     without_model,
 )
 from router.endings import STOP_HEADER, Endings, mark
@@ -48,6 +55,7 @@ NOT_FORWARDED: Final = HOP_BY_HOP | {"host", "content-length", "content-encoding
 CLAMPED_HEADER: Final = "x-ocr-clamped"
 LOSS_HEADER: Final = "x-ocr-loss"
 USAGE_HEADER: Final = "x-ocr-usage"
+ESTIMATED: Final = "estimated"
 ENGINE_HEADER: Final = "x-ocr-engine"
 
 NO_IMAGE: Final = "No image was sent, and {model} reads images: there is nothing to read."
@@ -61,6 +69,8 @@ class Front:
     ) -> None:
         self.fleet = fleet
         self.upstream = upstream
+        self.runaways: Counter[str] = Counter()
+        """Streams stopped because they repeated themselves, by model."""
         self._guard = guard
         self._patience_s = patience_s
 
@@ -101,49 +111,85 @@ class Front:
         query = {name: value for name, value in incoming.query.items() if name != "model"}
         if operation.wire is Wire.CHATVLM:
             query["model"] = target.model  # an alias means nothing to the service
-        return await self.forward(
-            exchange, target, operation.path + write_query(query), Endings(operation)
-        )
+        return await self.forward(exchange, target, operation.path + write_query(query), operation)
 
     async def forward(
         self,
         exchange: Exchange,
         target: Target,
         path: str,
-        endings: Endings | None,
+        operation: Operation | None,
     ) -> Answer:
-        """Any request to one service as it is. `endings` say in whole frames what must be said in
-        its place; without them a stream that breaks is broken off."""
+        """Any request to one service as it is. The `operation`, where it is one, says in whole
+        frames what must be said in the service's place; else a stream that breaks is broken off."""
         incoming = exchange.incoming
+        watched = operation is not None and self._guard.enabled and not wants_stream(incoming)
         ask = Ask(
             service=target.service,
             method=incoming.method,
             path=path,
-            headers={**forwarded_headers(exchange), **_shown_key(exchange, target.service)},
+            headers={
+                **forwarded_headers(exchange),
+                **_shown_key(exchange, target.service),
+                **({fleet_wire.HEADER: fleet_wire.VALUE} if watched else {}),
+            },
             body=incoming.body,
             client=exchange.caller.name,
             share=exchange.caller.share,
             patience_s=self._patience_s,
         )
         answer = await self._begun(exchange, ask)
-        headers = _own_headers(answer.headers)
         media_type = passing.media_type_of(answer.headers.get("content-type", ""))
         if media_type not in passing.FRAME_ENDS or answer.status != 200:
-            reply = await exchange.until_hangup(answer.whole())
-            exchange.first_delta_s = exchange.seconds()
-            return Reply(
-                status=reply.status, media_type=reply.media_type, headers=headers, body=reply.body
-            )
+            return await self._passed_whole(exchange, answer)
+        if operation is not None and watched and _is_fleets(answer):
+            return await self._folded(exchange, operation, target, answer)
         frames = passing.whole_frames(answer.chunks(), media_type)
         first = await exchange.until_hangup(_first(frames))
         exchange.first_delta_s = exchange.seconds()
-        chunks = self._passed(exchange, first, frames, endings)
+        chunks = self._passed(exchange, first, frames, operation, answer)
         return Streaming(
             media_type=answer.headers["content-type"],
             status=answer.status,
-            headers={**headers, **exchange.headers()},
+            headers={**_own_headers(answer.headers), **exchange.headers()},
             chunks=chunks,
             source=chunks,
+        )
+
+    async def _passed_whole(self, exchange: Exchange, answer: Upstreamed) -> Reply:
+        reply = await exchange.until_hangup(answer.whole())
+        exchange.first_delta_s = exchange.seconds()
+        return msgspec.structs.replace(reply, headers=_own_headers(answer.headers))
+
+    async def _folded(
+        self, exchange: Exchange, operation: Operation, target: Target, answer: Upstreamed
+    ) -> Reply:
+        """A whole answer in the service's own format, made of the deltas it streams."""
+        incoming = parsed(exchange.incoming)
+        call = operation.read(without_model(incoming), LIMITS)
+        prompt = call.request.prompt
+        exchange.task, exchange.pages = call.request.task, len(call.request.pages)
+        call = _without_pages(call, _answering(target, named_model(incoming)))
+        exchange.incoming = msgspec.structs.replace(exchange.incoming, body=b"", form=None)
+
+        async def watched() -> AsyncGenerator[Delta, None]:
+            watch = _Watch(self._guard, prompt)
+            async with aclosing(_fleets_deltas(answer)) as deltas:
+                async for delta in deltas:
+                    exchange.saw(delta)
+                    yield delta
+                    if isinstance(delta, Text) and watch.caught(delta.text):
+                        answer.close()
+                        done = self._caught(exchange, watch)
+                        exchange.saw(done)
+                        yield done
+                        return
+
+        async with aclosing(watched()) as deltas:
+            result = await exchange.until_hangup(fold(deltas))
+        reply = operation.write(call, result, new_stamp(exchange.seconds()))
+        return msgspec.structs.replace(
+            reply, headers={**_own_headers(answer.headers), **reply.headers}
         )
 
     async def unload(self, exchange: Exchange, target: Target) -> Answer:
@@ -172,15 +218,19 @@ class Front:
         exchange: Exchange,
         first: bytes,
         frames: AsyncIterator[bytes],
-        endings: Endings | None,
+        operation: Operation | None,
+        answer: Upstreamed,
     ) -> AsyncGenerator[bytes, None]:
         """The frames as they come, watched for a runaway; a break is told in the dialect's way."""
-        guard = Guard(self._guard)
+        endings = None if operation is None else Endings(operation)
+        watch = _Watch(self._guard, "")
         try:
             frame = first
             while frame:
-                if endings is not None and guard.feed(endings.text_of(frame)):
-                    self._caught(exchange, guard)
+                texts = "" if endings is None else endings.read(exchange, frame)
+                if endings is not None and watch.caught(texts) and not endings.ended:
+                    answer.close()
+                    exchange.saw(self._caught(exchange, watch))
                     yield frame
                     yield endings.runaway()
                     return
@@ -202,8 +252,7 @@ class Front:
         incoming = without_model(parsed(exchange.incoming))
         call = operation.read(incoming, LIMITS)
         request = understand(call.request, operation, target, named_task(incoming))
-        if "model" in call.__struct_fields__:
-            call = msgspec.structs.replace(call, model=name)
+        call = _without_pages(call, name)
         exchange.task, exchange.pages = request.task, len(request.pages)
         # Its bytes are in the call now; a hundred waiting requests must not hold them twice.
         exchange.incoming = msgspec.structs.replace(exchange.incoming, body=b"", form=None)
@@ -279,18 +328,21 @@ class Front:
             size = await _size(turn, answer.headers)
             exchange.sizes += () if size is None else (size,)
             _keep_facts(exchange, answer.headers)
-            retold, guard = Retold(turn, size), Guard(self._guard)
+            retold, watch = Retold(turn, size), _Watch(self._guard, turn.wanted.prompt)
+            last: Sequence[Delta] = ()
             async with aclosing(_told(exchange, turn, answer)) as told:
                 async for delta in told:
-                    caught = isinstance(delta, Text) and guard.feed(delta.text)
+                    if isinstance(delta, Done):
+                        last = retold.feed(delta)
+                        break
                     for one in retold.feed(delta):
                         yield one
-                    if caught:
-                        self._caught(exchange, guard)
-                        for one in retold.feed(Done(stop=Stop.REPETITION)):
-                            yield one
-                    if caught or isinstance(delta, Done):
-                        return
+                    if watch.caught(delta.text):
+                        last = retold.feed(self._caught(exchange, watch))
+                        break
+            await answer.finish(read_on=not watch.is_runaway)
+        for one in last:  # the slot is free by now
+            yield one
 
     def _ask(self, exchange: Exchange, turn: Turn) -> Ask:
         outgoing = turn.outgoing
@@ -320,10 +372,38 @@ class Front:
             exchange.stack.enter_async_context(self.upstream.ask(ask))
         )
 
-    def _caught(self, exchange: Exchange, guard: Guard) -> None:
+    def _caught(self, exchange: Exchange, watch: _Watch) -> Done:
+        """The end of a runaway, put down in headers, log and metrics."""
+        self.runaways[exchange.model] += 1
         exchange.stop = Stop.REPETITION
         exchange.facts[STOP_HEADER] = Stop.REPETITION
-        exchange.detail = f"runaway: {guard.where}"
+        exchange.facts[USAGE_HEADER] = ESTIMATED
+        exchange.detail = f"runaway: {watch.where}"
+        return Done(stop=Stop.REPETITION, usage=watch.usage())
+
+
+class _Watch:
+    """A guard, and the tokens of what it has let pass: a stream that is stopped tells none."""
+
+    def __init__(self, settings: GuardSettings, prompt: str) -> None:
+        self._guard = Guard(settings)
+        self._prompt = prompt
+        self._pieces: list[str] = []
+
+    @property
+    def where(self) -> str:
+        return str(self._guard.where)
+
+    @property
+    def is_runaway(self) -> bool:
+        return self._guard.where is not None
+
+    def caught(self, text: str) -> bool:
+        self._pieces.append(text)
+        return self._guard.feed(text)
+
+    def usage(self) -> Usage:
+        return Usage(count_tokens(self._prompt), count_tokens("".join(self._pieces)))
 
 
 class Marked:
@@ -405,6 +485,21 @@ def _parts(request: Request, target: Target) -> list[Request]:
     return [msgspec.structs.replace(request, pages=(page,)) for page in request.pages]
 
 
+def _without_pages(call: Call, model: str) -> Call:
+    """What the answer's writer needs of a call: hours may pass until its pages are let go of."""
+    request = msgspec.structs.replace(call.request, pages=())
+    if "model" in call.__struct_fields__:
+        return msgspec.structs.replace(call, request=request, model=model)
+    return msgspec.structs.replace(call, request=request)
+
+
+def _answering(target: Target, name: str | None) -> str:
+    """The model that a service's own answer names: paddle's is whatever it was called."""
+    if name and (target.service.wire is Wire.PADDLE or name in target.service.models):
+        return name
+    return target.model
+
+
 def _tell_losses(exchange: Exchange, turn: Turn) -> None:
     if turn.clamped:
         exchange.facts[CLAMPED_HEADER] = ", ".join(turn.clamped)
@@ -417,15 +512,31 @@ def _tell_losses(exchange: Exchange, turn: Turn) -> None:
 
 async def _told(exchange: Exchange, turn: Turn, answer: Upstreamed) -> AsyncGenerator[Delta, None]:
     """The service's deltas. A server that does not know the fleet's way tells all in one."""
-    if answer.headers.get(fleet_wire.HEADER) != fleet_wire.VALUE:
+    if not _is_fleets(answer):
         result = read_whole(turn, await answer.whole())
         usage = result.usage
         if usage == Usage():
             usage = Usage(count_tokens(turn.wanted.prompt), count_tokens(result.text))
-            exchange.facts[USAGE_HEADER] = "estimated"
+            exchange.facts[USAGE_HEADER] = ESTIMATED
         yield Text(result.text)
         yield Done(stop=result.stop, usage=usage, sizes=result.sizes)
         return
+    async with aclosing(_fleets_deltas(answer)) as deltas:
+        async for delta in deltas:
+            yield delta
+
+
+def _is_fleets(answer: Upstreamed) -> bool:
+    """Whether the service has understood that it was asked the fleet's own way."""
+    return answer.headers.get(fleet_wire.HEADER) == fleet_wire.VALUE
+
+
+async def _fleets_deltas(answer: Upstreamed) -> AsyncGenerator[Delta, None]:
+    """What a service streams that was asked the fleet's own way.
+
+    Raises:
+        EngineFailed: it ended early, or is no such stream.
+    """
     reader = fleet_wire.DeltaReader()
     async for chunk in answer.chunks():
         for delta in reader.feed(chunk):
@@ -449,7 +560,17 @@ def _keep_facts(exchange: Exchange, headers: Mapping[str, str]) -> None:
 
 def _own_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """A service's headers on an answer of the router's own length and date."""
-    dropped = {"content-length", "content-type", "date", "server", "x-request-id"}
+    dropped = {
+        "content-length",
+        "content-type",
+        "date",
+        "server",
+        "x-request-id",
+        fleet_wire.HEADER,
+        # send_stream says these of every stream; twice would be one too many.
+        "cache-control",
+        "x-accel-buffering",
+    }
     return {
         name: value
         for name, value in headers.items()

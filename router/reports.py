@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from router.budget import Budget
@@ -157,9 +157,10 @@ def _ready(state: State, service: Service) -> bool:
 class RouterCollector(Collector):
     """The router's own numbers, read when somebody scrapes them."""
 
-    def __init__(self, state: State, budget: Budget) -> None:
+    def __init__(self, state: State, budget: Budget, runaways: Mapping[str, int]) -> None:
         self._state = state
         self._budget = budget
+        self._runaways = runaways
 
     def describe(self) -> list[Metric]:
         return []
@@ -172,6 +173,14 @@ class RouterCollector(Collector):
             {(): self._state.take_lag_s()},
             (),
         )
+        runaways = CounterMetricFamily(
+            "ocr_fleet_router_runaways",
+            "Answers stopped because they repeated themselves",
+            labels=["model"],
+        )
+        for model, count in self._runaways.items():
+            runaways.add_metric([model], count)
+        yield runaways
         pools = {name: pool.snapshot() for name, pool in self._state.pools.items()}
         by_service = ("service",)
         by_pool: tuple[tuple[str, str, dict[tuple[str, ...], float]], ...] = (

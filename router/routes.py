@@ -24,6 +24,7 @@ from router.dialects import (
     OPENAI,
     Operation,
     named_model,
+    own_operation,
     understand,
     without_model,
 )
@@ -31,13 +32,14 @@ from router.fleet import Target, Wire
 from router.front import Front, form_fields, parsed, write_query
 from router.settings import RouterSettings
 from router.state import State
+from router.translate import WIRES
 from shared.body import Scope, form_boundary, read_chunks, read_head
 from shared.errors import Cancelled, InvalidRequest, NoSuchRoute, OcrError
 from shared.exchange import Answer, Exchange
 from shared.frame import Handler, Route
 from shared.http import Incoming, Reply
 from shared.ocr import Request
-from shared.wire import chatvlm, chatvlm_batch, deepseek, deepseek_batch, lighton
+from shared.wire import chatvlm, chatvlm_batch, deepseek_batch, lighton
 from shared.wire.answers import Outcome
 
 SHAPES: Final = (
@@ -146,24 +148,17 @@ class Routes:
         """One service's own API, byte by byte."""
         query = scope["query_string"].decode("latin-1")
         full = f"{path}?{query}" if query else path
-        writers = {
-            Wire.LIGHTON: OPENAI,
-            Wire.PADDLE: None,
-            Wire.DOTS: DOTS,
-            Wire.DEEPSEEK: DEEPSEEK,
-            Wire.CHATVLM: CHATVLM,
-        }
-        operation = writers[target.service.wire]
+        operation = own_operation(target.service.wire, scope["method"], path)
 
         async def forward(exchange: Exchange) -> Answer:
             exchange.caller.check_model(target.model)
             exchange.model = target.model
-            return await self._front.forward(exchange, target, full, None)
+            return await self._front.forward(exchange, target, full, operation)
 
         async def read(exchange: Exchange, scope: Scope) -> Incoming:
             return await self._read(exchange, scope, self._settings.batch_bytes_max)
 
-        write_error = deepseek.write_error if operation is None else operation.write_error
+        write_error = WIRES[target.service.wire].write_error
         return Route(scope["method"], path, forward, write_error=write_error, read=read)
 
     def _scoped(self, model: str, method: str, path: str) -> Route | None:

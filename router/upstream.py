@@ -9,6 +9,7 @@ closes the connection to the replica at once.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -52,6 +53,11 @@ ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
 KEEP_ALIVE_S: Final = 15.0
 """Idle connections to replicas; shorter than the services keep theirs, so that a request is seldom
 written into a connection that the other side is closing."""
+
+
+FINISH_S_MAX: Final = 0.05
+"""For the end of a body whose last line has come: it is mostly in the same packet. A new connection
+costs less than that."""
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,6 +149,16 @@ class Answer:
     def garbled(self, why: str) -> None:
         """The answer is not of its format: that speaks against the replica."""
         self._seat.failed(Failure.GARBAGE, why)
+
+    async def finish(self, *, read_on: bool) -> None:
+        """All that matters has been read: with `read_on` wait a moment for the body's end, so that
+        the connection can serve again."""
+        if read_on:
+            with contextlib.suppress(TimeoutError, OcrError, aiohttp.ClientError, ConnectionError):
+                async with asyncio.timeout(FINISH_S_MAX):
+                    while await self._response.content.readany():
+                        pass
+        self.close()
 
     def close(self) -> None:
         """Keep the connection for the next request, or, where the answer is not read to its end,

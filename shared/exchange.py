@@ -124,6 +124,8 @@ class Exchange(msgspec.Struct, kw_only=True):
         self.completion_tokens += part.completion_tokens
         self.work_s += part.work_s
         self.sizes += part.sizes
+        self.facts |= part.facts
+        self.stop, self.detail = part.stop or self.stop, part.detail or self.detail
         self.notes.extend(note for note in part.notes if note not in self.notes)
         if self.first_delta_s is None:
             self.first_delta_s = part.first_delta_s
