@@ -1,7 +1,8 @@
-"""The memory of a process and its children, from /proc. It starts and stops nothing."""
+"""The memory and CPU time of a process and its children, from /proc. It starts and stops nothing."""
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -22,6 +23,21 @@ def memory(pid: int) -> Memory:
         sum(kib.get("VmRSS", 0) for kib in each) / 1024,
         sum(kib.get("VmHWM", 0) for kib in each) / 1024,
     )
+
+
+def forget_peak(pid: int) -> None:
+    """Let `peak_mib` count from now on (proc(5), clear_refs)."""
+    for one in (pid, *descendants(pid)):
+        Path(f"/proc/{one}/clear_refs").write_text("5")
+
+
+def cpu_s(pid: int) -> float:
+    """Seconds of CPU time, user and system, of the process and all that descend from it."""
+    ticks = 0
+    for one in (pid, *descendants(pid)):
+        fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def descendants(pid: int) -> list[int]:
