@@ -28,7 +28,7 @@ CHAT: Final = {
     "temperature": number(minimum=0, maximum=1, default=0.7),
     "max_tokens": integer(minimum=1, maximum=TOKENS_MAX, default=512),
 }
-PROMPT: Final = {"prompt": string(minLength=1)}
+PROMPT: Final = {"prompt": string(pattern=r"\S")}
 FORM: Final = "multipart/form-data"
 ERRORS: Final = {status: {JSON: DETAIL} for status in (400, 404, 413, 500, 503)}
 

@@ -17,7 +17,7 @@ from shared.openapi import (
     record,
     string,
 )
-from shared.openapi_chat import COMPLETION, MODELS, PART
+from shared.openapi_chat import COMPLETION, MODELS, OPTIONS, PART
 from shared.wire.parameters import TOKENS_MAX
 
 ERROR: Final = record({"error": record({"message": string(), "type": string(), "code": integer()})})
@@ -33,12 +33,11 @@ CHAT: Final = record(
     {
         "model": nullable(string(description="any name; LightOnOCR-1B-1025 answers")),
         "temperature": nullable(number(minimum=0, maximum=2, default=0.1)),
-        "top_p": nullable(number(minimum=0, maximum=1)),
         "max_tokens": {**TOKENS, "default": 4096},
         "max_completion_tokens": TOKENS,
-        "stop": nullable({"anyOf": [string(), listing(string(), maxItems=16)]}),
+        "n_predict": TOKENS,
         "stream": nullable(boolean(default=False)),
-        "stream_options": nullable(record({}, {"include_usage": nullable(boolean())})),
+        **OPTIONS,
     },
 )
 EVENT: Final = event("a chat.completion.chunk, an error, or `[DONE]` at the end")

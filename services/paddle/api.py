@@ -16,7 +16,7 @@ from shared.openapi import (
     record,
     string,
 )
-from shared.openapi_chat import COMPLETION, MODELS, PART
+from shared.openapi_chat import COMPLETION, MODELS, OPTIONS, PART
 
 DETAIL: Final = record({"detail": string()})
 BROKEN: Final = record({"error": string(), "type": string()})
@@ -32,7 +32,9 @@ CHAT: Final = record(
         "temperature": nullable(number(minimum=0, maximum=2, default=0.7)),
         "max_tokens": nullable(integer(minimum=1, maximum=4096, default=1024)),
         "max_completion_tokens": nullable(integer(minimum=1, maximum=4096)),
+        "n_predict": nullable(integer(minimum=1, maximum=4096)),
         "stream": nullable(boolean(const=False)),
+        **OPTIONS,
     },
 )
 HEALTH: Final = record(

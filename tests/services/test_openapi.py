@@ -75,7 +75,9 @@ def with_page(case: Case) -> None:
     some message, a prompt in the form or the query, a box with an inside."""
     body: Any = case.body
     if case.path == "/chat":
-        body.setdefault("prompt", "What?")
+        body["prompt"] = "What?"
+        if "prompt" in (case.query or {}):
+            case.query["prompt"] = "Where?"
     for name, value in (
         ("image", data_url(png())),
         ("image_base64", PAGE),
@@ -92,7 +94,7 @@ def with_page(case: Case) -> None:
         for message in body["messages"]:
             parts = message["content"] if isinstance(message["content"], list) else []
             for part in parts:
-                if "image_url" in part:
+                if part.get("image_url"):
                     part["image_url"]["url"] = data_url(png())
         body["messages"].append({"role": "user", "content": [image_part()]})
 
