@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -74,11 +75,13 @@ class Watcher:
         self._asked = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._has_signal = False
+        self._had_terminal = False
 
     async def __aenter__(self) -> Self:
+        self._had_terminal = has_terminal()
         # Signals belong to the main thread's loop; elsewhere the files' own changes must do.
         with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.ask)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hung_up)
             self._has_signal = True
         self._task = asyncio.ensure_future(self._keep_looking())
         return self
@@ -94,6 +97,13 @@ class Watcher:
         """Look at once, whether anything has changed or not."""
         self._asked.set()
 
+    def _hung_up(self) -> None:
+        """SIGHUP has two meanings: look at your files, and your terminal is gone."""
+        if self._had_terminal and not has_terminal():
+            signal.raise_signal(signal.SIGTERM)
+        else:
+            self.ask()
+
     async def _keep_looking(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
@@ -106,6 +116,15 @@ class Watcher:
                     await one.look(now=now)
                 except Exception:  # the task's outermost edge: whatever it was, go on looking
                     log.exception("watch_failed", file=one.name)
+
+
+def has_terminal() -> bool:
+    """Whether this process belongs to a terminal."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def _sign(path: Path) -> Signature:
