@@ -138,11 +138,16 @@ OF_MODEL: Final[Mapping[str, Mapping[Task, Asked]]] = {
     "dots_ocr": {
         task: Asked(Task.TEXT, Form.DOTS, asked.loss)
         for task, asked in _with_boxes(
-            Form.DOTS, _itself(Task.TEXT), _itself(Task.MARKDOWN)
+            Form.DOTS, Asked(Task.TEXT, loss=MARKED_UP), _itself(Task.MARKDOWN)
         ).items()
     },
 }
-"""Models of chatvlm that are not as the others."""
+"""Models of chatvlm that are not as the others: they hear no questions."""
+
+
+def can_chat(target: Target) -> bool:
+    """Whether any words may be put to the model as a question."""
+    return target.service.wire is Wire.CHATVLM and target.model not in OF_MODEL
 
 
 def ask(target: Target, task: Task) -> Asked:

@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
-from router.abilities import Form
+from router.abilities import Asked, Form
+from router.blocks import BlockReader, DotsBlocks, GroundingBlocks
 from shared import layout
 from shared.errors import EngineFailed
 from shared.ocr import Block, Box, Category, Request, Size, Task
@@ -18,6 +19,9 @@ TABLE_TASKS: Final = {Task.TABLE: Category.TABLE, Task.FORMULA: Category.FORMULA
 INSIDE: Final = 0.5
 """A block belongs to a region when more than this share of it lies inside."""
 
+
+ANY_SIZE: Final = (layout.GRID, layout.GRID)
+"""Of a page whose boxes nobody reads."""
 
 NOTHING: Final = {"", "[]", "{}"}
 """Answers of a model that found nothing."""
@@ -31,21 +35,22 @@ class Retelling(Protocol):
     def close(self) -> str: ...
 
 
-def retelling(request: Request, told: Form, wanted: Form, size: Size | None) -> Retelling:
-    """How to tell an answer in the form `told` in the form `wanted`.
+def retelling(request: Request, asked: Asked, wanted: Form, size: Size | None) -> Retelling:
+    """How to tell the answer to what was `asked` in the form `wanted`.
 
     The caller's `request` selects by its task, box and phrase what is kept. The page's `size` is
     needed wherever boxes stand on a grid, or are to be made.
     """
-    if told is Form.PLAIN and wanted is Form.PLAIN:
+    if asked.form is wanted and (wanted is Form.PLAIN or _is_theirs(request.task, asked)):
         return AsItIs()
-    if told is wanted and request.task in {Task.LAYOUT, Task.LOCATE}:
-        return AsItIs()
-    if told is wanted and told is Form.DOTS and request.task is Task.LAYOUT_ONLY:
-        return AsItIs()
-    if told is Form.PLAIN:
+    if asked.form is Form.PLAIN:
         return OneBlock(request, wanted, size)
-    return Blocks(request, told, wanted, size)
+    return Blocks(request, asked.form, wanted, size)
+
+
+def _is_theirs(task: Task, asked: Asked) -> bool:
+    """Whether a layout says what the task wants, and no more, as the model has written it."""
+    return task is Task.LAYOUT or (task in {Task.LAYOUT_ONLY, Task.LOCATE} and asked.task is task)
 
 
 def wanted_form(dialect: str, task: Task, told: Form) -> Form:
@@ -99,7 +104,8 @@ class Blocks:
     def __init__(self, request: Request, told: Form, wanted: Form, size: Size | None) -> None:
         self._request = request
         self._size = size
-        self._reader = DotsBlocks() if told is Form.DOTS else GroundingBlocks(size)
+        grid = _grid(request, told, wanted, size)
+        self._reader: BlockReader = DotsBlocks(grid) if told is Form.DOTS else GroundingBlocks(grid)
         self._wanted = wanted
         self._dots = layout.DotsWriter(texts=request.task is not Task.LAYOUT_ONLY)
         self._said = False
@@ -147,6 +153,12 @@ class Blocks:
         return head + piece
 
 
+def _grid(request: Request, told: Form, wanted: Form, size: Size | None) -> Size:
+    """The page's size; where no box is told or compared in pixels, any will do."""
+    from_grid = told is Form.GROUNDING and (wanted is Form.DOTS or request.task is Task.REGION)
+    return _known(size) if from_grid or wanted is Form.GROUNDING else size or ANY_SIZE
+
+
 def _told_plainly(request: Request, wanted: Form, size: Size | None, text: str) -> str:
     """An answer that holds no block, as one: nothing the model said is dropped."""
     if wanted is Form.PLAIN:
@@ -154,74 +166,6 @@ def _told_plainly(request: Request, wanted: Form, size: Size | None, text: str) 
     one = OneBlock(request, wanted, size)
     one.feed(text)
     return one.close()
-
-
-class DotsBlocks:
-    """Reads dots' JSON array as it comes: a block as soon as its object is closed."""
-
-    def __init__(self) -> None:
-        self._text = ""
-        self._at = 0
-        self._depth = 0
-        self._start = 0
-        self._in_string = False
-        self._escaped = False
-
-    def feed(self, text: str) -> tuple[Block, ...]:
-        self._text += text
-        blocks: list[Block] = []
-        for at in range(self._at, len(self._text)):
-            if self._step(self._text[at], at):
-                blocks += layout.read_dots(self._text[self._start : at + 1])
-                self._start = at + 1
-        self._text, self._at = self._text[self._start :], len(self._text) - self._start
-        self._start = 0
-        return tuple(blocks)
-
-    def _step(self, char: str, at: int) -> bool:
-        """One character further; true where it closes an outermost object."""
-        if self._in_string:
-            if self._escaped:
-                self._escaped = False
-            elif char == "\\":
-                self._escaped = True
-            elif char == '"':
-                self._in_string = False
-        elif char == '"' and self._depth:
-            self._in_string = True
-        elif char == "{":
-            if not self._depth:
-                self._start = at
-            self._depth += 1
-        elif char == "}" and self._depth:
-            self._depth -= 1
-            return not self._depth
-        return False
-
-    def close(self) -> tuple[Block, ...]:
-        """What an answer that was cut short still holds."""
-        return layout.read_dots(self._text)
-
-
-class GroundingBlocks:
-    """Reads ref/det tags as they come: a block when the next one begins."""
-
-    def __init__(self, size: Size | None) -> None:
-        self._size = size
-        self._text = ""
-
-    def feed(self, text: str) -> tuple[Block, ...]:
-        self._text += text
-        begun = self._text.rfind("<|ref|>")
-        if begun <= 0:
-            return ()
-        whole, self._text = self._text[:begun], self._text[begun:]
-        return layout.read_grounding(whole, _known(self._size))
-
-    def close(self) -> tuple[Block, ...]:
-        if "<|ref|>" not in self._text:
-            return ()
-        return layout.read_grounding(self._text, _known(self._size))
 
 
 def _is_wanted(request: Request, block: Block) -> bool:

@@ -17,7 +17,8 @@ from router.fleet import Target, Wire
 from router.retell import Retelling, retelling, wanted_form
 from shared.errors import InvalidRequest, OcrError
 from shared.http import Outgoing, Reply
-from shared.ocr import Delta, Done, Request, Result, Sampling, Size, Task, Text
+from shared.ocr import Delta, Done, Request, Result, Sampling, Size, Stop, Task, Text, Usage
+from shared.tokens import NO_LIMIT, StopFilter, count_tokens
 from shared.wire import chatvlm, deepseek, dots, lighton, paddle
 
 WIRES: Final[Mapping[Wire, ModuleType]] = {
@@ -30,12 +31,16 @@ WIRES: Final[Mapping[Wire, ModuleType]] = {
 
 NO_IMAGE: Final = "No image was sent; {model} reads images"
 
+DESCRIBE: Final = "Describe this image in detail."
+"""What a chat is about whose caller has no words."""
+
 
 class Range(msgspec.Struct, frozen=True, kw_only=True):
     """What a service takes of a client's sampling."""
 
     temperature_max: float = 2.0
     max_tokens_max: int | None = None
+    """Absent: any number."""
 
 
 RANGES: Final[Mapping[Wire, Range]] = {
@@ -76,13 +81,16 @@ def make_turn(wanted: Request, target: Target, dialect: str) -> Turn:
         raise InvalidRequest(NO_IMAGE.format(model=target.model))
     if wanted.task is Task.LOCATE and not wanted.phrase:
         raise InvalidRequest("locate needs a phrase to look for")
+    if wanted.task is Task.REGION and wanted.box is None:
+        # Without a box the region is the page.
+        wanted = msgspec.structs.replace(wanted, task=Task.TEXT)
     asked = ask(target, wanted.task) if wanted.pages else Asked(Task.CHAT)
     sampling, clamped = clamp(wanted.sampling, RANGES[target.service.wire])
     request = msgspec.structs.replace(
         wanted,
         model=target.model,
         task=asked.task,
-        prompt=wanted.prompt if asked.task in {wanted.task, Task.CHAT} else "",
+        prompt=_words(wanted, asked),
         sampling=sampling,
         pages=wanted.pages if target.service.wire is Wire.LIGHTON else wanted.pages[-1:],
         stream=False,
@@ -97,13 +105,22 @@ def make_turn(wanted: Request, target: Target, dialect: str) -> Turn:
     )
 
 
+def _words(wanted: Request, asked: Asked) -> str:
+    """The caller's words, unless they would ask for something else."""
+    if asked.task is Task.CHAT:
+        return wanted.prompt or (DESCRIBE if wanted.pages else "")
+    return wanted.prompt if asked.task is wanted.task else ""
+
+
 def clamp(sampling: Sampling, allowed: Range) -> tuple[Sampling, tuple[str, ...]]:
     """Sampling inside the range, and the names of what was moved. What is absent stays absent."""
-    moved: dict[str, float] = {}
+    moved: dict[str, float | None] = {}
     if sampling.temperature is not None and sampling.temperature > allowed.temperature_max:
         moved["temperature"] = allowed.temperature_max
     most, tokens = allowed.max_tokens_max, sampling.max_tokens
-    if most is not None and tokens is not None and (tokens > most or tokens == -1):
+    if tokens == NO_LIMIT:
+        moved["max_tokens"] = most  # none of these formats knows it; absent is the most it has
+    elif most is not None and tokens is not None and tokens > most:
         moved["max_tokens"] = most
     if not moved:
         return sampling, ()
@@ -111,25 +128,51 @@ def clamp(sampling: Sampling, allowed: Range) -> tuple[Sampling, tuple[str, ...]
 
 
 def retell(turn: Turn, size: Size | None) -> Retelling:
-    return retelling(turn.wanted, turn.asked.form, turn.form, size)
+    return retelling(turn.wanted, turn.asked, turn.form, size)
 
 
 class Retold:
-    """Hub deltas of the service told again as hub deltas of the caller's; `Done` last."""
+    """Hub deltas of the service told again as hub deltas of the caller's; `Done` last.
+
+    It ends at the caller's stop strings, which most formats cannot ask for: then `ended` is true
+    before the service has told its own end. The page's size is told where the service did not.
+    """
 
     def __init__(self, turn: Turn, size: Size | None) -> None:
-        self._turn = turn
+        self.ended = False
         self._size = size
+        self._prompt = turn.wanted.prompt
         self._retelling = retell(turn, size)
+        self._stops = StopFilter(turn.wanted.sampling.stop)
+        self._said: list[str] = []
 
     def feed(self, delta: Delta) -> list[Delta]:
+        if self.ended:
+            return []
         match delta:
             case Text(text, notes):
-                told = self._retelling.feed(text)
-                return [Text(told, notes)] if told or notes else []
+                told = self._tell(self._retelling.feed(text))
+                ends = [self._end(Stop.STOP)] if self.ended else []
+                return [Text(told, notes), *ends] if told or notes else ends
             case Done():
-                rest = self._retelling.close()
-                return [Text(rest), delta] if rest else [delta]
+                rest = self._tell(self._retelling.close())
+                rest += "" if self.ended else self._stops.close()
+                self.ended = True
+                done = delta if delta.sizes else msgspec.structs.replace(delta, sizes=self._sizes())
+                return [Text(rest), done] if rest else [done]
+
+    def _tell(self, text: str) -> str:
+        told = self._stops.feed(text)
+        self.ended = self._stops.stopped
+        self._said.append(told)
+        return told
+
+    def _end(self, stop: Stop) -> Done:
+        usage = Usage(count_tokens(self._prompt), count_tokens("".join(self._said)))
+        return Done(stop=stop, usage=usage, sizes=self._sizes())
+
+    def _sizes(self) -> tuple[Size, ...]:
+        return () if self._size is None else (self._size,)
 
 
 def read_whole(turn: Turn, reply: Reply) -> Result:

@@ -136,6 +136,7 @@ _FROM_LABEL: Final = {
     "page_number": Category.PAGE_FOOTER,
     "list_item": Category.LIST_ITEM,
 }
+_REF: Final = "<|ref|>"
 _OF_TABLE: Final = regex.compile(r"\s*(?:tab(?:le|elle|leau|la)?\b|табл|表)", regex.IGNORECASE)
 _TAG: Final = regex.compile(
     r"<\|ref\|>(?P<label>.*?)<\|/ref\|>\s*<\|det\|>(?P<boxes>.*?)<\|/det\|>", regex.DOTALL
@@ -183,10 +184,25 @@ def read_grounding(text: str, size: Size) -> tuple[Block, ...]:
     return tuple(blocks)
 
 
+def without_begun_tag(text: str) -> str:
+    """The text without a ref tag at its very end that was begun and not finished."""
+    return text[: _end(text, 0)]
+
+
+def category_of(label: str) -> Category:
+    """What a label means; one that no layout has is text."""
+    return _FROM_LABEL.get(label.strip().casefold(), Category.TEXT)
+
+
 def _end(text: str, start: int) -> int:
     """Where the last block's text ends: at a tag that was begun and not finished."""
-    cut = text.find("<|", start)
-    return cut if cut >= 0 else len(text)
+    cut = text.find(_REF, start)
+    if cut >= 0:
+        return cut
+    begun = (n for n in range(len(_REF) - 1, 0, -1) if text.endswith(_REF[:n], start))
+    # A single "<" at the end is more likely the page's own.
+    length = next((n for n in begun if n > 1), 0)
+    return len(text) - length
 
 
 def _to_grid(box: Box, size: Size) -> Box:

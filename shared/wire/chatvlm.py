@@ -244,7 +244,8 @@ def read_error(reply: Reply) -> OcrError:
 def write_request(request: Request) -> Outgoing:
     """`/ocr` for text and Markdown, `/chat` for whatever can be put in words.
 
-    The original's first version reads `prompt` and `model` of `/chat` from the query alone, its
+    The document names no sampling for `/ocr`; a server that knows none there passes it over. The
+    original's first version reads `prompt` and `model` of `/chat` from the query alone, its
     later ones from the form alone, so they are sent in both.
 
     Raises:
@@ -253,6 +254,7 @@ def write_request(request: Request) -> Outgoing:
     if request.task in {Task.TEXT, Task.MARKDOWN}:
         named = {"model": request.model, "language": request.language}
         query = {name: value for name, value in named.items() if value}
+        query |= _write_sampling(request.sampling)
         return Outgoing(path=OCR, query=query, form=_write_form(request, {}))
     words = request.prompt or WORDS.get(request.task, "")
     if request.task not in WORDS and request.task is not Task.CHAT:
