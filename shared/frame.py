@@ -174,6 +174,10 @@ class ServiceApp:
 
         return send_with_cors
 
+    def refuse_malformed(self, message: str) -> Reply:
+        """The answer to bytes that are no HTTP request, for the server below."""
+        return self.frame.write_error(InvalidRequest(message))
+
     def _found(self, scope: Scope) -> _Endpoint | None:
         """An endpoint for a path that no table can hold."""
         found = None if self.frame.find is None else self.frame.find(scope)

@@ -301,3 +301,31 @@ async def test_a_drain_that_takes_too_long_is_cut_off():
             assert await asyncio.to_thread(one.process.wait, SOON_S) == 0
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    ("service", "body"),
+    [
+        (
+            "lighton",
+            {
+                "error": {
+                    "message": "Invalid HTTP request received.",
+                    "type": "invalid_request_error",
+                    "code": 400,
+                }
+            },
+        ),
+        ("paddle", {"detail": "Invalid HTTP request received."}),
+        ("dots", {"error": "Invalid HTTP request received."}),
+    ],
+)
+async def test_what_is_no_http_is_refused_in_the_services_own_shape(service, body):
+    with served(service) as base:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(base.rpartition(":")[2]))
+        writer.write(b"this is no request\r\n\r\n")
+        answer = await asyncio.wait_for(reader.read(), SOON_S)
+        writer.close()
+    head, _, sent = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert json.loads(sent) == body
