@@ -18,6 +18,7 @@ from router.watch import make_router_door, watch_fleet
 from shared.body import Receive, Scope
 from shared.exchange import Send
 from shared.frame import Frame, ServiceApp
+from shared.http import Reply
 from shared.telemetry import Metrics
 from shared.watch import Watcher
 from shared.wire import deepseek, lighton
@@ -84,6 +85,10 @@ class RouterApp:
             await self.legacy(scope, receive, send)
         else:
             await self.unified(scope, receive, send)
+
+    def refuse_malformed(self, message: str) -> Reply:
+        """The answer to bytes that are no HTTP request, on either port."""
+        return self.unified.refuse_malformed(message)
 
     def apply(self, fleet: Fleet) -> None:
         """Take on a changed fleet; no request is dropped."""
