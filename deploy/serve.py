@@ -156,7 +156,7 @@ def _run(application: Application, job: Job, listeners: Sequence[socket.socket])
         log_level="warning",
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # who is believed about a client's address is `trusted_proxies`' to say
+        proxy_headers=False,  # `trusted_proxies` says who is believed about an address
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=max(1, round(job.drain_s)),
     )
