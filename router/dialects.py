@@ -48,6 +48,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     write_error: Callable[[OcrError], Reply]
     writer: Callable[[Call, Stamp], DeltaWriter] | None = None
     """For answers that may be streamed."""
+    always_streams: bool = False
 
 
 class _Named(msgspec.Struct):
@@ -86,8 +87,10 @@ class _Streamed(msgspec.Struct):
 _STREAMED: Final = msgspec.json.Decoder(_Streamed, strict=False)
 
 
-def wants_stream(incoming: Incoming) -> bool:
-    """Whether a JSON body asks for a stream; the dialects of forms have a path for that."""
+def wants_stream(incoming: Incoming, operation: Operation) -> bool:
+    """Whether a request asks for a streamed answer."""
+    if operation.always_streams or operation.writer is None:
+        return operation.always_streams
     if b'"stream"' not in incoming.body:
         return False
     try:
@@ -203,6 +206,7 @@ DEEPSEEK_STREAM: Final = msgspec.structs.replace(
     path=deepseek.STREAM,
     read=deepseek.read_stream,
     writer=deepseek_stream.DeltaWriter,
+    always_streams=True,
 )
 CHATVLM: Final = Operation(
     dialect="chatvlm",

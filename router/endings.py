@@ -8,7 +8,7 @@ import re
 from typing import Final
 
 from router.dialects import Operation
-from router.passing import Reader
+from router.passing import Reader, media_type_of
 from shared.errors import EngineFailed, OcrError
 from shared.exchange import Exchange
 from shared.http import SSE
@@ -122,4 +122,6 @@ def _blank(operation: Operation) -> object:
 
 def mark(media_type: str) -> bytes:
     """The comment before the end of a stream that was stopped; only SSE has comments."""
-    return f": {STOP_HEADER}={Stop.REPETITION}\n\n".encode() if media_type == SSE else b""
+    if media_type_of(media_type) != SSE:
+        return b""
+    return f": {STOP_HEADER}={Stop.REPETITION}\n\n".encode()

@@ -123,7 +123,11 @@ class Front:
         """Any request to one service as it is. The `operation`, where it is one, says in whole
         frames what must be said in the service's place; else a stream that breaks is broken off."""
         incoming = exchange.incoming
-        watched = operation is not None and self._guard.enabled and not wants_stream(incoming)
+        watched = (
+            operation is not None
+            and self._guard.enabled
+            and not wants_stream(incoming, operation)
+        )
         ask = Ask(
             service=target.service,
             method=incoming.method,

@@ -1,140 +1,22 @@
-"""A client that hangs up, at whatever stage, closes the upstream at once and gives its slot back."""
+"""A client that hangs up, at whatever stage, closes the upstream at once and frees its slot."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 
 import httpx
 import pytest
 
+from tests.router.asks import ASKS, NDJSON_TYPE, WIRES, Ask
 from tests.routing import Routed, routed
-from tests.samples import PAGE, data_url, png
 from tests.stubs import CHUNKED, Call, Caller, Stub, calling, chunk, head, stub, wait_until
 
 AIM_S = 0.1
 """What the design asks for."""
 BOUND_S = 1.0
 """What a busy machine may take without the test telling lies about the code."""
-
-WIRES = ("lighton", "paddle", "dots", "deepseek", "chatvlm")
-MODELS = {
-    "lighton": "LightOnOCR-1B-1025",
-    "paddle": "PaddlePaddle/PaddleOCR-VL",
-    "dots": "dots-ocr",
-    "deepseek": "deepseek-ocr",
-    "chatvlm": "qwen3_vl_2b",
-}
-BOUNDARY = "an-honest-boundary"
-
-
-@dataclass(frozen=True)
-class Ask:
-    """One operation of a dialect, the service that speaks it, and one that does not."""
-
-    name: str
-    path: str
-    body: bytes
-    media_type: str = "application/json"
-    own: str = ""
-    other: str = ""
-    frame: bytes = b""
-    """A first frame of its stream; none: a whole answer."""
-    stream_type: str = ""
-
-    def message(self, service: str) -> bytes:
-        lines = [
-            f"POST {self.path} HTTP/1.1",
-            "host: router",
-            f"content-type: {self.media_type}",
-            f"x-ocr-model: {MODELS[service]}",
-            f"content-length: {len(self.body)}",
-        ]
-        return ("\r\n".join(lines) + "\r\n\r\n").encode() + self.body
-
-
-def _form(*parts: tuple[str, str | bytes]) -> bytes:
-    body = b""
-    for name, value in parts:
-        filename = '; filename="a.png"\r\ncontent-type: image/png' if value == png() else ""
-        data = value if isinstance(value, bytes) else value.encode()
-        body += f'--{BOUNDARY}\r\ncontent-disposition: form-data; name="{name}"'.encode()
-        body += filename.encode() + b"\r\n\r\n" + data + b"\r\n"
-    return body + f"--{BOUNDARY}--\r\n".encode()
-
-
-def _chat(*, stream: bool) -> bytes:
-    parts = [{"type": "image_url", "image_url": {"url": data_url(png())}}]
-    return json.dumps({"stream": stream, "messages": [{"role": "user", "content": parts}]}).encode()
-
-
-def _dots(*, stream: bool) -> bytes:
-    return json.dumps({"image": PAGE, "image_format": "base64", "stream": stream}).encode()
-
-
-FORM = f"multipart/form-data; boundary={BOUNDARY}"
-SSE_TYPE = "text/event-stream"
-NDJSON_TYPE = "application/x-ndjson"
-CHUNK = b'data: {"id":"chatcmpl-1","choices":[{"index":0,"delta":{"content":"one"}}]}\n\n'
-CHAT = "/v1/chat/completions"
-BATCH = json.dumps({"requests": [{"image_base64": PAGE}] * 2}).encode()
-UPLOAD = _form(("file", png()))
-UPLOADS = _form(("files", png()), ("files", png()))
-
-ASKS = [
-    Ask("openai", CHAT, _chat(stream=False), own="lighton", other="deepseek"),
-    Ask(
-        "openai stream",
-        CHAT,
-        _chat(stream=True),
-        own="lighton",
-        other="chatvlm",
-        frame=CHUNK,
-        stream_type=SSE_TYPE,
-    ),
-    Ask("dots", "/ocr", _dots(stream=False), own="dots", other="lighton"),
-    Ask(
-        "dots stream",
-        "/ocr",
-        _dots(stream=True),
-        own="dots",
-        other="deepseek",
-        frame=b'{"model":"dots-ocr","response":"one","done":false}\n',
-        stream_type=NDJSON_TYPE,
-    ),
-    Ask(
-        "deepseek",
-        "/ocr",
-        json.dumps({"image_base64": PAGE}).encode(),
-        own="deepseek",
-        other="paddle",
-    ),
-    Ask("deepseek file", "/ocr/file", UPLOAD, FORM, own="deepseek", other="lighton"),
-    Ask(
-        "deepseek stream",
-        "/ocr/stream",
-        UPLOAD,
-        FORM,
-        own="deepseek",
-        other="dots",
-        frame=b"data: one\n\n",
-        stream_type=SSE_TYPE,
-    ),
-    Ask("deepseek batch", "/ocr/batch", BATCH, own="deepseek", other="lighton"),
-    Ask("chatvlm", "/ocr", UPLOAD, FORM, own="chatvlm", other="lighton"),
-    Ask(
-        "chatvlm chat",
-        "/chat",
-        _form(("file", png()), ("prompt", "hi")),
-        FORM,
-        own="chatvlm",
-        other="dots",
-    ),
-    Ask("chatvlm batch", "/batch/ocr", UPLOADS, FORM, own="chatvlm", other="deepseek"),
-]
 
 STAGES = ("uploading", "queued", "waiting", "answering", "retrying")
 
@@ -194,13 +76,13 @@ def test_a_hangup_closes_the_upstream_and_frees_the_slot(
         upstream.behaviour = _begin(ask, passed)
     pool = router.app.state.pools[service]
     with ExitStack() as stack:
+        first = stack.enter_context(calling(router.url))
         client = stack.enter_context(calling(router.url))
         if stage == "uploading":
             message = ask.message(service)
             client.send(message[:-10])
             wait_until(lambda: _buffered_bytes(router) > 0)
         elif stage == "queued":
-            first = stack.enter_context(calling(router.url))
             first.send(ask.message(service))
             upstream.wait_call()
             waiting = pool.snapshot().waiting  # of the first one's own batch
