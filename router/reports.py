@@ -15,6 +15,7 @@ from router.budget import Budget
 from router.fleet import Service
 from router.replica import BreakerState
 from router.state import State, Told
+from shared.access import Caller
 from shared.http import Reply
 from shared.wire import chatvlm
 from shared.wire.answers import write_json
@@ -56,9 +57,9 @@ def write_openai_models(models: Sequence[tuple[str, str]], created: int) -> Repl
     return write_json({"object": "list", "data": data})
 
 
-def write_chatvlm_models(state: State) -> Reply:
-    """All models in chatvlm's shape. What is loaded its services have said themselves; the others
-    are loaded while a replica of theirs is ready."""
+def write_chatvlm_models(state: State, caller: Caller) -> Reply:
+    """The caller's models in chatvlm's shape. What is loaded its services have said themselves; the
+    others are loaded while a replica of theirs is ready."""
     rows = {row.id: row for row in chatvlm.MODELS}
     available = [
         {
@@ -67,8 +68,10 @@ def write_chatvlm_models(state: State) -> Reply:
             "params": rows[model].params if model in rows else "",
         }
         for model in state.fleet.models
+        if caller.may_use(model)
     ]
-    return write_json({"available": available, "loaded": loaded_models(state)})
+    loaded = [model for model in loaded_models(state) if caller.may_use(model)]
+    return write_json({"available": available, "loaded": loaded})
 
 
 def loaded_models(state: State) -> list[str]:

@@ -5,7 +5,7 @@ the work is `front`'s.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 from urllib.parse import unquote
 
@@ -21,31 +21,44 @@ from router.dialects import (
     DEEPSEEK_STREAM,
     DOTS,
     LIMITS,
+    MODEL_HEADER,
     OPENAI,
     Operation,
-    named_model,
+    named_task,
     own_operation,
     understand,
     without_model,
 )
 from router.fleet import Target, Wire
-from router.front import Front, form_fields, parsed, write_query
+from router.front import Front, parsed, write_query
 from router.settings import RouterSettings
 from router.state import State
 from router.translate import WIRES
 from shared.body import Scope, form_boundary, read_chunks, read_head
-from shared.errors import Cancelled, InvalidRequest, NoSuchRoute, OcrError
+from shared.errors import (
+    Cancelled,
+    InvalidRequest,
+    NoSuchRoute,
+    OcrError,
+    UnknownModel,
+    WrongMethod,
+)
 from shared.exchange import Answer, Exchange
 from shared.frame import Handler, Route
 from shared.http import Incoming, Reply
 from shared.ocr import Request
-from shared.wire import chatvlm, chatvlm_batch, deepseek_batch, lighton
+from shared.wire import chatvlm, chatvlm_batch, deepseek_batch, lighton, openai
 from shared.wire.answers import Outcome
 
 SHAPES: Final = (
     "The request fits none of the /ocr formats: a JSON object with `image` (dots.ocr) or"
     " `image_base64` (DeepSeek-OCR), or a multipart form with `file` (ChatVLMLLM)"
 )
+
+
+MODELS: Final = "/v1/models"
+
+AMBIGUOUS: Final = SHAPES.replace("fits none", "fits more than one")
 
 
 class _Keys(msgspec.Struct):
@@ -56,6 +69,10 @@ class _Keys(msgspec.Struct):
 
 
 _KEYS: Final = msgspec.json.Decoder(_Keys)
+
+
+Named = Callable[[Incoming, Operation], str | None]
+"""Who is asked, where the request's own words do not decide: see `_any` and `Routes.documented`."""
 
 
 class Routes:
@@ -75,10 +92,10 @@ class Routes:
     def unified(self) -> list[Route]:
         """Port 8100: every dialect, every model."""
         return [
-            self._asking("/v1/chat/completions", self._speak(OPENAI), OPENAI),
+            self._asking("/v1/chat/completions", self._speak(OPENAI, _any), OPENAI),
             self._asking("/ocr", self.ocr, DEEPSEEK),
-            *self._deepseek(),
-            *self._chatvlm(),
+            *self._deepseek(_any),
+            *self._chatvlm(_any),
             Route("GET", "/v1/models", self.openai_models),
             Route("GET", "/models", self.chatvlm_models),
             Route("GET", "/health", self.health),
@@ -88,24 +105,30 @@ class Routes:
         """Port 8000: deepseek's and chatvlm's documents, and nothing else."""
         return [
             self._asking("/ocr", self.legacy_ocr, DEEPSEEK),
-            *self._deepseek(),
-            *self._chatvlm(),
+            *self._deepseek(self.documented),
+            *self._chatvlm(self.documented),
             Route("GET", "/", self.legacy_root),
             Route("GET", "/models", self.legacy_models),
             Route("GET", "/health", self.legacy_health),
         ]
 
-    def _deepseek(self) -> list[Route]:
+    def _deepseek(self, named: Named) -> list[Route]:
+        async def batch(exchange: Exchange) -> Answer:
+            return await self.deepseek_batch(exchange, named(exchange.incoming, DEEPSEEK))
+
         return [
-            self._asking("/ocr/file", self._speak(DEEPSEEK_FILE), DEEPSEEK),
-            self._asking("/ocr/stream", self._speak(DEEPSEEK_STREAM), DEEPSEEK),
-            self._asking("/ocr/batch", self.deepseek_batch, DEEPSEEK, batch=True),
+            self._asking("/ocr/file", self._speak(DEEPSEEK_FILE, named), DEEPSEEK),
+            self._asking("/ocr/stream", self._speak(DEEPSEEK_STREAM, named), DEEPSEEK),
+            self._asking("/ocr/batch", batch, DEEPSEEK, batch=True),
         ]
 
-    def _chatvlm(self) -> list[Route]:
+    def _chatvlm(self, named: Named) -> list[Route]:
+        async def batch(exchange: Exchange) -> Answer:
+            return await self.chatvlm_batch(exchange, named(exchange.incoming, CHATVLM))
+
         return [
-            self._asking("/chat", self._speak(CHATVLM_CHAT), CHATVLM),
-            self._asking("/batch/ocr", self.chatvlm_batch, CHATVLM, batch=True),
+            self._asking("/chat", self._speak(CHATVLM_CHAT, named), CHATVLM),
+            self._asking("/batch/ocr", batch, CHATVLM, batch=True),
             Route("DELETE", "/models/{name:str}", self.unload, write_error=chatvlm.write_error),
         ]
 
@@ -151,7 +174,8 @@ class Routes:
         operation = own_operation(target.service.wire, scope["method"], path)
 
         async def forward(exchange: Exchange) -> Answer:
-            exchange.caller.check_model(target.model)
+            for model in target.service.models:  # which one is asked stands in bytes nobody reads
+                exchange.caller.check_model(model)
             exchange.model = target.model
             return await self._front.forward(exchange, target, full, operation)
 
@@ -165,16 +189,20 @@ class Routes:
         """The OpenAI API of one model."""
 
         async def models(exchange: Exchange) -> Reply:
-            target = self._front.find(exchange, model)
+            target = self._front.find(exchange, model, OPENAI)
             return reports.write_openai_models([(target.model, target.service.name)], self._started)
 
-        match method, path:
-            case "POST", "/v1/chat/completions":
-                return self._asking(path, self._speak(OPENAI, model), OPENAI)
-            case "GET", "/v1/models":
-                return Route("GET", path, models, write_error=lighton.write_error)
-            case _:
-                return None
+        async def refuse(_: Exchange) -> Reply:
+            raise WrongMethod("Method Not Allowed", allow=allow)
+
+        allow = {openai.PATH: "POST", MODELS: "GET"}.get(path)
+        if allow is None:
+            return None
+        if method != allow:
+            return Route(method, path, refuse, write_error=lighton.write_error)
+        if path == MODELS:
+            return Route("GET", path, models, write_error=lighton.write_error)
+        return self._asking(path, self._speak(OPENAI, lambda *_: model), OPENAI)
 
     # ---- reading
 
@@ -194,16 +222,39 @@ class Routes:
 
     # ---- asking
 
-    def _speak(self, operation: Operation, model: str | None = None) -> Handler:
+    def _speak(self, operation: Operation, named: Named) -> Handler:
         async def speak(exchange: Exchange) -> Answer:
+            model = named(exchange.incoming, operation)
             return await self._front.operate(exchange, operation, model)
 
         return speak
 
+    def documented(self, incoming: Incoming, operation: Operation) -> str | None:
+        """The model on the legacy port, which knows those of the two documents alone: deepseek's
+        takes no name, so one in its body is a field like any other it does not know.
+
+        Raises:
+            UnknownModel: chatvlm has none of that name.
+        """
+        if name := incoming.headers.get(MODEL_HEADER):
+            return name
+        fleet = self._front.fleet
+        models = [
+            model
+            for service in fleet.services
+            if service.wire is operation.wire
+            for model in service.models
+        ]
+        if operation.wire is Wire.DEEPSEEK:
+            return next(iter(models), operation.model)
+        name = self._front.named(incoming)
+        if name and fleet.aliases.get(name, name) not in models:
+            raise UnknownModel(f"Model '{name}' not found. Available: {', '.join(models)}")
+        return name
+
     async def ocr(self, exchange: Exchange) -> Answer:
         """Three formats share this path; their bodies tell them apart."""
-        operation = sniff(exchange.incoming)
-        return await self._retold(exchange, operation)
+        return await self._retold(exchange, sniff(exchange.incoming), _any)
 
     async def legacy_ocr(self, exchange: Exchange) -> Answer:
         """Two formats share it here: JSON is deepseek's whatever it holds."""
@@ -211,42 +262,46 @@ class Routes:
         is_json = kind == "application/json" or kind.endswith("+json")
         if not kind and exchange.incoming.body.lstrip()[:1] == b"{":
             is_json = True
-        return await self._retold(exchange, DEEPSEEK if is_json else CHATVLM)
+        operation = DEEPSEEK if is_json else CHATVLM
+        return await self._retold(exchange, operation, self.documented)
 
-    async def _retold(self, exchange: Exchange, operation: Operation) -> Answer:
+    async def _retold(self, exchange: Exchange, operation: Operation, named: Named) -> Answer:
         """Answer in the dialect that the body turned out to be, errors too."""
         try:
-            return await self._front.operate(exchange, operation)
+            model = named(exchange.incoming, operation)
+            return await self._front.operate(exchange, operation, model)
         except Cancelled:
             raise
         except OcrError as error:
             exchange.failed(error, error.detail)
             return operation.write_error(error)
 
-    async def deepseek_batch(self, exchange: Exchange) -> Answer:
+    async def deepseek_batch(self, exchange: Exchange, model: str | None) -> Answer:
         incoming = exchange.incoming
-        target = self._front.find(exchange, named_model(incoming) or DEEPSEEK.model)
-        if target.service.wire is Wire.DEEPSEEK:
-            return await self._front.forward(exchange, target, "/ocr/batch", None)
+        name = model or self._front.named(incoming)
+        target = self._front.find(exchange, name, DEEPSEEK)
+        task = named_task(incoming)
+        if task is None and target.service.wire is Wire.DEEPSEEK:
+            query = write_query(without_model(incoming).query)
+            return await self._front.forward(exchange, target, deepseek_batch.PATH + query, None)
         requests = [
-            call if isinstance(call, OcrError) else understand(call.request, DEEPSEEK, target, None)
+            call if isinstance(call, OcrError) else understand(call.request, DEEPSEEK, target, task)
             for call in deepseek_batch.read_batch(incoming, LIMITS)
         ]
         outcomes = await self._all(exchange, requests, target, DEEPSEEK)
         return deepseek_batch.write_batch(outcomes, exchange.seconds())
 
-    async def chatvlm_batch(self, exchange: Exchange) -> Answer:
+    async def chatvlm_batch(self, exchange: Exchange, model: str | None) -> Answer:
         incoming = exchange.incoming
-        fields = form_fields(incoming)
-        name = named_model(incoming) or fields.get("model") or CHATVLM.model
-        target = self._front.find(exchange, name)
-        if target.service.wire is Wire.CHATVLM:
-            language = incoming.query.get("language")
-            query = {"model": target.model, **({"language": language} if language else {})}
-            path = "/batch/ocr" + write_query(query)
-            return await self._front.forward(exchange, target, path, None)
+        name = model or self._front.named(incoming)
+        target = self._front.find(exchange, name, CHATVLM)
+        task = named_task(incoming)
+        if task is None and target.service.wire is Wire.CHATVLM:
+            query = write_query({**incoming.query, "model": target.model})
+            return await self._front.forward(exchange, target, chatvlm_batch.PATH + query, None)
         calls = chatvlm_batch.read_batch(without_model(parsed(incoming)), LIMITS)
-        outcomes = await self._all(exchange, [call.request for call in calls], target, CHATVLM)
+        requests = [understand(call.request, CHATVLM, target, task) for call in calls]
+        outcomes = await self._all(exchange, requests, target, CHATVLM)
         named = [
             msgspec.structs.replace(outcome, filename=call.filename)
             for outcome, call in zip(outcomes, calls, strict=True)
@@ -267,7 +322,7 @@ class Routes:
     async def unload(self, exchange: Exchange) -> Answer:
         """Every replica of the service that has the model lets it go."""
         name = unquote(exchange.incoming.path.removeprefix("/models/"))
-        target = self._front.find(exchange, name)
+        target = self._front.find(exchange, name, CHATVLM)
         if target.service.wire is not Wire.CHATVLM:
             raise InvalidRequest(f"Model {name} stays in memory: its service has no other")
         return await self._front.unload(exchange, target)
@@ -280,16 +335,17 @@ class Routes:
     async def legacy_health(self, _: Exchange) -> Reply:
         return reports.write_legacy_health(self._state)
 
-    async def openai_models(self, _: Exchange) -> Reply:
+    async def openai_models(self, exchange: Exchange) -> Reply:
         models = [
             (model, service.name)
             for service in self._front.fleet.services
             for model in service.models
+            if exchange.caller.may_use(model)
         ]
         return reports.write_openai_models(models, self._started)
 
-    async def chatvlm_models(self, _: Exchange) -> Reply:
-        return reports.write_chatvlm_models(self._state)
+    async def chatvlm_models(self, exchange: Exchange) -> Reply:
+        return reports.write_chatvlm_models(self._state, exchange.caller)
 
     async def legacy_root(self, _: Exchange) -> Reply:
         return chatvlm.write_root()
@@ -303,6 +359,11 @@ class Routes:
             raise NoSuchRoute("Not Found")
         loaded = set(reports.loaded_models(self._state))
         return chatvlm.write_models(loaded=[row.id for row in chatvlm.MODELS if row.id in loaded])
+
+
+def _any(_: Incoming, __: Operation) -> str | None:
+    """Whoever the request names."""
+    return None
 
 
 def sniff(incoming: Incoming) -> Operation:
@@ -321,8 +382,20 @@ def sniff(incoming: Incoming) -> Operation:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         # Broken JSON, or line breaks inside a string: the dialect's own reader knows what to say.
         return DOTS if b'"image"' in body[:65536] and b'"image_base64"' not in body else DEEPSEEK
+    match _says(keys.image), _says(keys.image_base64):
+        case (True, True):
+            raise InvalidRequest(AMBIGUOUS)
+        case (True, False):
+            return DOTS
+        case (False, True):
+            return DEEPSEEK
+    # An image that is null: the dialect's own reader says that it is missing.
     if keys.image_base64 is not msgspec.UNSET:
         return DEEPSEEK
     if keys.image is not msgspec.UNSET:
         return DOTS
     raise InvalidRequest(SHAPES)
+
+
+def _says(value: msgspec.Raw | msgspec.UnsetType) -> bool:
+    return not isinstance(value, msgspec.UnsetType) and bytes(value) != b"null"

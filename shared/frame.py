@@ -268,7 +268,8 @@ class _Endpoint:
         self.service = service
         self.route = one
         self.write_error = one.write_error or service.frame.write_error
-        self.access = None if one.open or one.path in OPEN_PATHS else service.frame.access
+        is_open = one.open or (one.method == "GET" and one.path in OPEN_PATHS)
+        self.access = None if is_open else service.frame.access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         peer = scope["client"][0] if scope.get("client") else ""
