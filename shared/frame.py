@@ -41,7 +41,7 @@ from shared.errors import (
 )
 from shared.exchange import Answer, Exchange, Send, Streaming, send_reply, send_stream
 from shared.http import Incoming, Reply
-from shared.openapi import docs_routes
+from shared.openapi import docs_routes, with_keys
 from shared.telemetry import Metrics
 
 log = structlog.get_logger("ocr_fleet.service")
@@ -128,7 +128,7 @@ class ServiceApp:
             Route("GET", "/metrics", self._metrics),
             *(
                 Route("GET", path, handler, open=True)
-                for path, handler in docs_routes(frame.document)
+                for path, handler in docs_routes(self._document())
             ),
         ]
         endpoints = [_Endpoint(self, one) for one in (*frame.routes, *own)]
@@ -187,6 +187,10 @@ class ServiceApp:
         """Refuse new and waiting work; what runs may finish."""
         self.door_open = False
         self.frame.shut()
+
+    def _document(self) -> Mapping[str, Any]:
+        asks = self.frame.access is not None and self.frame.access.keys is not None
+        return with_keys(self.frame.document) if asks else self.frame.document
 
     # ---- one request
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from shared.access import OPEN_PATHS
 from shared.errors import EngineFailed
 from shared.exchange import Answer, Exchange
 from shared.http import JSON, Reply
@@ -62,6 +63,35 @@ def document(title: str, description: str, paths: Mapping[str, Any]) -> dict[str
         "info": {"title": title, "version": "1.0.0", "description": description},
         "paths": {**paths, **_common_paths()},
     }
+
+
+def with_keys(doc: Mapping[str, Any]) -> dict[str, Any]:
+    """The document of a service that asks for API keys: how they are sent, and what is said
+    without one, in the shape of the operation's other errors."""
+    paths = {
+        path: {method: _with_key(path, operation) for method, operation in methods.items()}
+        for path, methods in doc["paths"].items()
+    }
+    schemes = {
+        "bearer": {"type": "http", "scheme": "bearer"},
+        "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    }
+    return {
+        **doc,
+        "paths": paths,
+        "components": {**doc.get("components", {}), "securitySchemes": schemes},
+        "security": [{name: []} for name in schemes],
+    }
+
+
+def _with_key(path: str, operation: Mapping[str, Any]) -> dict[str, Any]:
+    if path in OPEN_PATHS:
+        return {**operation, "security": []}
+    answers = operation["responses"]
+    errors = [status for status in sorted(answers) if status >= "400"]
+    shape = {"content": answers[errors[0]]["content"]} if errors else {}
+    refused = {"description": DESCRIPTIONS[401], **shape}
+    return {**operation, "responses": {**answers, "401": refused}}
 
 
 def operation(

@@ -7,6 +7,7 @@ from hashlib import sha256
 
 import httpx
 import pytest
+from jsonschema_rs import validator_for
 
 from tests.serving import served
 
@@ -128,3 +129,17 @@ def test_a_key_for_one_model_has_no_other_and_a_service_counts_no_rate(guarded) 
         gone = client.delete("/models/got_ocr", headers={"x-api-key": "kept"})
         assert gone.status_code == 404
         assert "not found. Available: qwen3_vl_2b" in gone.text
+
+
+def test_the_document_says_how_a_key_is_sent_and_what_is_said_without_one(guarded) -> None:
+    service, client = guarded
+    document = client.get("/openapi.json").json()
+    schemes = document["components"]["securitySchemes"]
+    assert {"bearer", "key"} == set(schemes) == {next(iter(one)) for one in document["security"]}
+    path = "/ocr" if service == "chatvlm" else ASKED[service][0]
+    answers = document["paths"][path]["post"]["responses"]
+    assert answers["401"]["content"] == answers["400"]["content"]
+    validator_for(next(iter(answers["401"]["content"].values()))["schema"]).validate(
+        ask(service, client).json()
+    )
+    assert document["paths"]["/livez"]["get"]["security"] == []
