@@ -1,5 +1,5 @@
-"""The dialects clients speak, as data: how each operation is read, which task its words mean to the
-model that is asked, how answers and errors are written, and whose service speaks it already.
+"""The dialects clients speak, as data: how each operation is read, how its answers and errors are
+written, and whose service speaks it already. What its words mean to a model is said in `words`.
 """
 
 from __future__ import annotations
@@ -9,13 +9,22 @@ from typing import Any, Final
 
 import msgspec
 
-from router.fleet import Target, Wire
+from router.fleet import Wire
 from shared.errors import InvalidRequest, OcrError
 from shared.http import Form, Incoming, Reply
 from shared.limits import MIB, Limits
-from shared.ocr import Request, Result, Task
+from shared.ocr import Result, Task
 from shared.streams import DeltaWriter
-from shared.wire import chatvlm, deepseek, deepseek_stream, dots, lighton, openai, paddle
+from shared.wire import (
+    chatvlm,
+    deepseek,
+    deepseek_stream,
+    dots,
+    lighton,
+    openai,
+    paddle,
+    parameters,
+)
 from shared.wire.answers import Stamp
 
 LIMITS: Final = Limits(
@@ -73,8 +82,8 @@ def named_model(incoming: Incoming) -> str | None:
     if b'"model"' not in incoming.body:
         return None
     try:
-        return _NAMED.decode(incoming.body).model
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return parameters.decode_json(incoming.body.removeprefix(parameters.BOM), _NAMED).model
+    except InvalidRequest:
         return None
 
 
@@ -94,8 +103,9 @@ def wants_stream(incoming: Incoming, operation: Operation) -> bool:
     if b'"stream"' not in incoming.body:
         return False
     try:
-        return bool(_STREAMED.decode(incoming.body).stream)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        body = incoming.body.removeprefix(parameters.BOM)
+        return bool(parameters.decode_json(body, _STREAMED).stream)
+    except InvalidRequest:
         return False
 
 
@@ -124,42 +134,6 @@ def named_task(incoming: Incoming) -> Task | None:
         raise InvalidRequest(
             f"{TASK_HEADER} must be one of {', '.join(Task)}, not {word[:80]!r}"
         ) from error
-
-
-def understand(
-    request: Request, operation: Operation, target: Target, task: Task | None
-) -> Request:
-    """The hub's request as the words of an OpenAI message mean it to the model that is asked; the
-    other dialects have words of their own, which their wires have read already."""
-    if task is not None:
-        return msgspec.structs.replace(request, task=task)
-    if operation.dialect != "openai" or not request.pages:
-        return request
-    match target.service.wire:
-        case Wire.PADDLE:
-            return msgspec.structs.replace(request, task=paddle.read_mode(request.prompt))
-        case Wire.DEEPSEEK if request.prompt:
-            meant, words, phrase = deepseek.read_prompt(request.prompt)
-            if meant is Task.CHAT and not words.casefold().startswith("describe"):
-                return request  # it is no chat model: words that are not its own want the page read
-            return msgspec.structs.replace(request, task=meant, prompt=words, phrase=phrase)
-        case Wire.CHATVLM if request.prompt:
-            return msgspec.structs.replace(request, task=Task.CHAT)
-        case Wire.DOTS:
-            return msgspec.structs.replace(request, task=_dots_task(request.prompt))
-        case _:
-            return request
-
-
-def _dots_task(words: str) -> Task:
-    """What dots' own prompts begin with (rednote-hilab/dots.ocr, dots_ocr/utils/prompts.py)."""
-    folded = " ".join(words.casefold().split())
-    if folded.startswith("please output the layout information"):
-        only = "text content" not in folded.partition("1.")[0]
-        return Task.LAYOUT_ONLY if only else Task.LAYOUT
-    if folded.startswith("extract the text content from this image"):
-        return Task.TEXT
-    return Task.MARKDOWN
 
 
 # ---- the operations

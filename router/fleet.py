@@ -148,6 +148,21 @@ class Fleet(msgspec.Struct, frozen=True):
                     return Target(service, model)
         raise UnknownModel(f"Model '{name}' not found. Available: {', '.join(self.models)}")
 
+    def default(self, model: str, wire: Wire) -> Target:
+        """Who answers when nobody is named: `model`, or where the fleet has none of that name, the
+        first that speaks the wire, or the first there is.
+
+        Raises:
+            UnknownModel: the fleet is empty.
+        """
+        try:
+            return self.find(model)
+        except UnknownModel:
+            speaking = [one for one in self.services if one.wire is wire] or self.services
+            if not speaking:
+                raise
+            return Target(speaking[0], speaking[0].models[0])
+
     def service(self, name: str) -> Service | None:
         return next((one for one in self.services if one.name == name), None)
 

@@ -27,7 +27,6 @@ from router.dialects import (
     Operation,
     named_model,
     named_task,
-    understand,
     wants_stream,
     without_model,
 )
@@ -36,16 +35,17 @@ from router.fleet import Fleet, Service, Target, Wire
 from router.forms import write_form
 from router.guard import Guard, GuardSettings
 from router.sizes import page_size, told_size
-from router.translate import Retold, Turn, make_turn, read_error, read_whole
+from router.translate import Retold, Stops, Turn, make_turn, read_error, read_whole
 from router.upstream import HOP_BY_HOP, Ask, Upstream
 from router.upstream import Answer as Upstreamed
+from router.words import understand
 from shared.body import FormReader, form_boundary
 from shared.errors import OcrError
 from shared.exchange import Answer, Exchange, Streaming
 from shared.http import Incoming, Reply
 from shared.ocr import Delta, Done, Request, Result, Stop, Text, Usage, fold
 from shared.streams import DeltaWriter, new_stamp, stream_deltas
-from shared.tokens import count_tokens
+from shared.tokens import NO_LIMIT, count_tokens
 from shared.wire import fleet as fleet_wire
 from shared.wire.answers import Outcome
 
@@ -83,21 +83,26 @@ class Front:
             UnknownModel: there is none of that name.
             OcrError: as the request's own words, or the service's answer, have it.
         """
-        fields = form_fields(exchange.incoming)
-        name = model or named_model(exchange.incoming) or fields.get("model")
-        target = self.find(exchange, name or operation.model)
+        name = model or self.named(exchange.incoming)
+        target = self.find(exchange, name, operation)
         task = named_task(exchange.incoming)
         if task is None and target.service.wire is operation.wire:
             return await self._pass(exchange, operation, target)
         return await self._translate(exchange, operation, target, name or target.model)
 
-    def find(self, exchange: Exchange, name: str) -> Target:
-        """The model of that name, if the caller may use it; told in the answer's header.
+    def named(self, incoming: Incoming) -> str | None:
+        """The model that a request names, wherever it may do so."""
+        return named_model(incoming) or form_fields(incoming).get("model")
+
+    def find(self, exchange: Exchange, name: str | None, operation: Operation) -> Target:
+        """The model of that name, or else the dialect's, if the caller may use it; told in the
+        answer's header.
 
         Raises:
             UnknownModel: there is none, or none for this caller.
         """
-        target = self.fleet.find(name)
+        default = self.fleet.default
+        target = self.fleet.find(name) if name else default(operation.model, operation.wire)
         exchange.caller.check_model(target.model)
         exchange.model = target.model
         exchange.facts[MODEL_HEADER] = target.model
@@ -124,9 +129,7 @@ class Front:
         frames what must be said in the service's place; else a stream that breaks is broken off."""
         incoming = exchange.incoming
         watched = (
-            operation is not None
-            and self._guard.enabled
-            and not wants_stream(incoming, operation)
+            operation is not None and self._guard.enabled and not wants_stream(incoming, operation)
         )
         ask = Ask(
             service=target.service,
@@ -255,7 +258,8 @@ class Front:
     ) -> Answer:
         incoming = without_model(parsed(exchange.incoming))
         call = operation.read(incoming, LIMITS)
-        request = understand(call.request, operation, target, named_task(incoming))
+        asked = call.asked if "asked" in call.__struct_fields__ else None
+        request = understand(call.request, operation, target, named_task(incoming), asked)
         call = _without_pages(call, name)
         exchange.task, exchange.pages = request.task, len(request.pages)
         # Its bytes are in the call now; a hundred waiting requests must not hold them twice.
@@ -308,20 +312,27 @@ class Front:
             yield Done()
             return
         ends: list[Done] = []
+        stops = Stops(request)
         for number, part in enumerate(parts):
-            turn = make_turn(part, target, dialect)
+            turn = make_turn(_left(part, ends), target, dialect)
             _tell_losses(exchange, turn)
             if number:
-                yield Text("\n\n")
+                yield Text(stops.feed("\n\n"))
             async with aclosing(self._turn(exchange, turn)) as deltas:
                 async for delta in deltas:
-                    exchange.saw(delta)
-                    if isinstance(delta, Done):
-                        ends.append(delta)
-                    else:
-                        yield delta
-            if ends[-1].stop is not Stop.STOP:
+                    end = delta if isinstance(delta, Done) else None
+                    if isinstance(delta, Text):
+                        exchange.saw(delta)
+                        yield Text(stops.feed(delta.text), delta.notes)
+                        end = stops.done() if stops.reached else None
+                    if end is not None:
+                        exchange.saw(end)
+                        ends.append(end)
+                        break
+            if stops.reached or ends[-1].stop is not Stop.STOP:
                 break
+        if rest := stops.close():
+            yield Text(rest)
         yield _joined(ends)
 
     async def _turn(self, exchange: Exchange, turn: Turn) -> AsyncGenerator[Delta, None]:
@@ -487,6 +498,16 @@ def _parts(request: Request, target: Target) -> list[Request]:
     if target.service.wire is Wire.LIGHTON:
         return [request]
     return [msgspec.structs.replace(request, pages=(page,)) for page in request.pages]
+
+
+def _left(part: Request, ends: Sequence[Done]) -> Request:
+    """A further page's request: the caller's bound on tokens is that of all pages together."""
+    most = part.sampling.max_tokens
+    if most is None or most == NO_LIMIT or not ends:
+        return part
+    left = max(1, most - sum(end.usage.completion_tokens for end in ends))
+    sampling = msgspec.structs.replace(part.sampling, max_tokens=left)
+    return msgspec.structs.replace(part, sampling=sampling)
 
 
 def _without_pages(call: Call, model: str) -> Call:

@@ -26,14 +26,14 @@ from router.dialects import (
     Operation,
     named_task,
     own_operation,
-    understand,
     without_model,
 )
-from router.fleet import Target, Wire
+from router.fleet import Fleet, Target, Wire
 from router.front import Front, parsed, write_query
 from router.settings import RouterSettings
 from router.state import State
 from router.translate import WIRES
+from router.words import understand
 from shared.body import Scope, form_boundary, read_chunks, read_head
 from shared.errors import (
     Cancelled,
@@ -57,6 +57,7 @@ SHAPES: Final = (
 
 
 MODELS: Final = "/v1/models"
+UNLOAD: Final = "/models/{name:str}"
 
 AMBIGUOUS: Final = SHAPES.replace("fits none", "fits more than one")
 
@@ -96,6 +97,7 @@ class Routes:
             self._asking("/ocr", self.ocr, DEEPSEEK),
             *self._deepseek(_any),
             *self._chatvlm(_any),
+            Route("DELETE", UNLOAD, self.unload, write_error=chatvlm.write_error),
             Route("GET", "/v1/models", self.openai_models),
             Route("GET", "/models", self.chatvlm_models),
             Route("GET", "/health", self.health),
@@ -107,6 +109,9 @@ class Routes:
             self._asking("/ocr", self.legacy_ocr, DEEPSEEK),
             *self._deepseek(self.documented),
             *self._chatvlm(self.documented),
+            Route(
+                "DELETE", "/models/{name:str}", self.legacy_unload, write_error=chatvlm.write_error
+            ),
             Route("GET", "/", self.legacy_root),
             Route("GET", "/models", self.legacy_models),
             Route("GET", "/health", self.legacy_health),
@@ -129,7 +134,6 @@ class Routes:
         return [
             self._asking("/chat", self._speak(CHATVLM_CHAT, named), CHATVLM),
             self._asking("/batch/ocr", batch, CHATVLM, batch=True),
-            Route("DELETE", "/models/{name:str}", self.unload, write_error=chatvlm.write_error),
         ]
 
     def _asking(
@@ -195,8 +199,8 @@ class Routes:
         async def refuse(_: Exchange) -> Reply:
             raise WrongMethod("Method Not Allowed", allow=allow)
 
-        allow = {openai.PATH: "POST", MODELS: "GET"}.get(path)
-        if allow is None:
+        allow = {openai.PATH: "POST", MODELS: "GET"}.get(path, "")
+        if not allow:
             return None
         if method != allow:
             return Route(method, path, refuse, write_error=lighton.write_error)
@@ -239,12 +243,7 @@ class Routes:
         if name := incoming.headers.get(MODEL_HEADER):
             return name
         fleet = self._front.fleet
-        models = [
-            model
-            for service in fleet.services
-            if service.wire is operation.wire
-            for model in service.models
-        ]
+        models = _models(fleet, operation.wire)
         if operation.wire is Wire.DEEPSEEK:
             return next(iter(models), operation.model)
         name = self._front.named(incoming)
@@ -319,6 +318,14 @@ class Routes:
             self._front.batch(exchange, requests, target, operation.dialect)
         )
 
+    async def legacy_unload(self, exchange: Exchange) -> Answer:
+        """As its document has it: what it has no model of is not loaded."""
+        name = unquote(exchange.incoming.path.removeprefix("/models/"))
+        fleet = self._front.fleet
+        if fleet.aliases.get(name, name) not in _models(fleet, Wire.CHATVLM):
+            raise chatvlm.not_loaded(name)
+        return await self.unload(exchange)
+
     async def unload(self, exchange: Exchange) -> Answer:
         """Every replica of the service that has the model lets it go."""
         name = unquote(exchange.incoming.path.removeprefix("/models/"))
@@ -364,6 +371,10 @@ class Routes:
 def _any(_: Incoming, __: Operation) -> str | None:
     """Whoever the request names."""
     return None
+
+
+def _models(fleet: Fleet, wire: Wire) -> list[str]:
+    return [model for one in fleet.services if one.wire is wire for model in one.models]
 
 
 def sniff(incoming: Incoming) -> Operation:

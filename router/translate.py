@@ -17,7 +17,7 @@ from router.fleet import Target, Wire
 from router.retell import Retelling, retelling, wanted_form
 from shared.errors import InvalidRequest, OcrError
 from shared.http import Outgoing, Reply
-from shared.ocr import Delta, Done, Request, Result, Sampling, Size, Stop, Task, Text, Usage
+from shared.ocr import Delta, Done, Request, Result, Sampling, Size, Task, Text, Usage
 from shared.tokens import NO_LIMIT, StopFilter, count_tokens
 from shared.wire import chatvlm, deepseek, dots, lighton, paddle
 
@@ -132,47 +132,50 @@ def retell(turn: Turn, size: Size | None) -> Retelling:
 
 
 class Retold:
-    """Hub deltas of the service told again as hub deltas of the caller's; `Done` last.
-
-    It ends at the caller's stop strings, which most formats cannot ask for: then `ended` is true
-    before the service has told its own end. The page's size is told where the service did not.
-    """
+    """Hub deltas of the service told again as hub deltas of the caller's; `Done` last, and with the
+    page's size where the service did not tell it."""
 
     def __init__(self, turn: Turn, size: Size | None) -> None:
-        self.ended = False
         self._size = size
-        self._prompt = turn.wanted.prompt
         self._retelling = retell(turn, size)
-        self._stops = StopFilter(turn.wanted.sampling.stop)
-        self._said: list[str] = []
 
     def feed(self, delta: Delta) -> list[Delta]:
-        if self.ended:
-            return []
         match delta:
             case Text(text, notes):
-                told = self._tell(self._retelling.feed(text))
-                ends = [self._end(Stop.STOP)] if self.ended else []
-                return [Text(told, notes), *ends] if told or notes else ends
-            case Done():
-                rest = self._tell(self._retelling.close())
-                rest += "" if self.ended else self._stops.close()
-                self.ended = True
-                done = delta if delta.sizes else msgspec.structs.replace(delta, sizes=self._sizes())
-                return [Text(rest), done] if rest else [done]
+                told = self._retelling.feed(text)
+                return [Text(told, notes)] if told or notes else []
+            case Done(sizes=sizes):
+                if not sizes and self._size is not None:
+                    delta = msgspec.structs.replace(delta, sizes=(self._size,))
+                rest = self._retelling.close()
+                return [Text(rest), delta] if rest else [delta]
 
-    def _tell(self, text: str) -> str:
-        told = self._stops.feed(text)
-        self.ended = self._stops.stopped
+
+class Stops:
+    """Ends an answer at the caller's stop strings, which most formats cannot ask for."""
+
+    def __init__(self, request: Request) -> None:
+        self._filter = StopFilter(request.sampling.stop)
+        self._prompt = request.prompt
+        self._said: list[str] = []
+
+    @property
+    def reached(self) -> bool:
+        return self._filter.stopped
+
+    def feed(self, text: str) -> str:
+        told = self._filter.feed(text)
         self._said.append(told)
         return told
 
-    def _end(self, stop: Stop) -> Done:
-        usage = Usage(count_tokens(self._prompt), count_tokens("".join(self._said)))
-        return Done(stop=stop, usage=usage, sizes=self._sizes())
+    def close(self) -> str:
+        """What was held back, when no stop string came."""
+        return "" if self.reached else self._filter.close()
 
-    def _sizes(self) -> tuple[Size, ...]:
-        return () if self._size is None else (self._size,)
+    def done(self) -> Done:
+        """The end of an answer whose service was not heard to its own."""
+        said = count_tokens("".join(self._said))
+        return Done(usage=Usage(count_tokens(self._prompt), said))
 
 
 def read_whole(turn: Turn, reply: Reply) -> Result:

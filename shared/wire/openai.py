@@ -140,6 +140,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
     request: Request
     model: str
+    asked: str = ""
+    """The user's own words, without the system's."""
     include_usage: bool = False
     logprobs: bool = False
 
@@ -173,6 +175,7 @@ def read_chat(incoming: Incoming, limits: Limits) -> Call:
     return Call(
         request=request,
         model=request.model,
+        asked=read_words(body.messages, "user"),
         include_usage=options is not None and bool(options.include_usage),
         logprobs=bool(body.logprobs),
     )
