@@ -33,6 +33,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 SEND_S_MAX: Final = 60.0
 """A client that takes no bytes for that long is taken for gone, so that it cannot hold a slot."""
 
+LOOK_AFTER_S: Final = 0.01
+"""How long work goes on before anybody looks whether its client is still there."""
+
 
 class Streaming(msgspec.Struct, kw_only=True):
     """A streamed answer. `chunks` and their `source` are closed when the stream ends, however it
@@ -142,17 +145,49 @@ class Exchange(msgspec.Struct, kw_only=True):
         Raises:
             Cancelled: the client is gone.
         """
-        task = asyncio.ensure_future(work)
-        gone = asyncio.ensure_future(_hangup(self.receive))
+        watch = _Watch(self.receive)
         try:
-            await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
-                raise Cancelled("the client went away")
-            return task.result()
-        finally:
-            for one in (task, gone):
-                one.cancel()
-            await asyncio.gather(task, gone, return_exceptions=True)
+            try:
+                return await work
+            finally:
+                await watch.close()
+        except asyncio.CancelledError:
+            if watch.is_its_own():
+                raise Cancelled("the client went away") from None
+            raise
+
+
+class _Watch:
+    """Cancels the task that made it when its client hangs up. It begins to look a moment later:
+    most short work has ended by then, and a task and its wake-ups cost more than such work."""
+
+    def __init__(self, receive: Receive) -> None:
+        task = asyncio.current_task()
+        if task is None:
+            raise AssertionError("only a task can be cancelled")
+        self._task = task
+        self._receive = receive
+        self._has_cancelled = False
+        self._looking: asyncio.Task[None] | None = None
+        self._timer = asyncio.get_running_loop().call_later(LOOK_AFTER_S, self._begin)
+
+    def is_its_own(self) -> bool:
+        """Whether a cancellation is this one's doing, and nobody else's as well."""
+        return self._has_cancelled and self._task.uncancel() == 0
+
+    async def close(self) -> None:
+        self._timer.cancel()
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
+
+    def _begin(self) -> None:
+        self._looking = asyncio.ensure_future(self._look())
+
+    async def _look(self) -> None:
+        await _hangup(self._receive)
+        self._has_cancelled = True
+        self._task.cancel()
 
 
 async def send_reply(reply: Reply, send: Send, headers: Mapping[str, str]) -> None:
