@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 from router.budget import Budget
 from router.fleet import Service
 from router.replica import BreakerState
+from router.schedule import PoolState
 from router.state import State, Told
 from shared.access import Caller
 from shared.http import Reply
@@ -185,39 +186,46 @@ class RouterCollector(Collector):
             runaways.add_metric([model], count)
         yield runaways
         pools = {name: pool.snapshot() for name, pool in self._state.pools.items()}
-        by_service = ("service",)
-        by_pool: tuple[tuple[str, str, dict[tuple[str, ...], float]], ...] = (
-            ("pool_slots", "Slots of all replicas", {(n,): p.slots for n, p in pools.items()}),
-            ("pool_in_flight", "Slots taken", {(n,): p.outstanding for n, p in pools.items()}),
-            ("pool_waiting", "Requests in the queue", {(n,): p.waiting for n, p in pools.items()}),
-            (
-                "queue_age_seconds",
-                "For how long the first in the queue has been waiting",
-                {(n,): p.oldest_s for n, p in pools.items()},
-            ),
-        )
-        for name, help_, values in by_pool:
-            yield _gauge(name, help_, values, by_service)
-        replicas = [(name, one) for name, pool in pools.items() for one in pool.replicas]
-        by_replica = ("service", "replica")
-        yield _gauge(
-            "replica_up",
-            "1 when the replica can serve",
-            {(name, one.url): float(one.usable and one.ready) for name, one in replicas},
-            by_replica,
-        )
-        yield _gauge(
-            "breaker_state",
-            "0 closed, 1 open, 2 half open",
-            {(name, one.url): BREAKERS[one.breaker] for name, one in replicas},
-            by_replica,
-        )
-        yield _gauge(
-            "upstream_latency_seconds",
-            "Running mean of the time to a replica's first byte",
-            {(name, one.url): one.latency_s or 0.0 for name, one in replicas},
-            by_replica,
-        )
+        yield from _queues(pools)
+        yield from _replicas(pools)
+
+
+def _queues(pools: Mapping[str, PoolState]) -> Iterator[Metric]:
+    every: tuple[tuple[str, str, dict[tuple[str, ...], float]], ...] = (
+        ("pool_slots", "Slots of all replicas", {(n,): p.slots for n, p in pools.items()}),
+        ("pool_in_flight", "Slots taken", {(n,): p.outstanding for n, p in pools.items()}),
+        ("pool_waiting", "Requests in the queue", {(n,): p.waiting for n, p in pools.items()}),
+        (
+            "queue_age_seconds",
+            "For how long the first in the queue has been waiting",
+            {(n,): p.oldest_s for n, p in pools.items()},
+        ),
+    )
+    for name, help_, values in every:
+        yield _gauge(name, help_, values, ("service",))
+
+
+def _replicas(pools: Mapping[str, PoolState]) -> Iterator[Metric]:
+    replicas = [(name, one) for name, pool in pools.items() for one in pool.replicas]
+    labels = ("service", "replica")
+    yield _gauge(
+        "replica_up",
+        "1 when the replica can serve",
+        {(name, one.url): float(one.usable and one.ready) for name, one in replicas},
+        labels,
+    )
+    yield _gauge(
+        "breaker_state",
+        "0 closed, 1 open, 2 half open",
+        {(name, one.url): BREAKERS[one.breaker] for name, one in replicas},
+        labels,
+    )
+    yield _gauge(
+        "upstream_latency_seconds",
+        "Running mean of the time to a replica's first byte",
+        {(name, one.url): one.latency_s or 0.0 for name, one in replicas},
+        labels,
+    )
 
 
 def _gauge(

@@ -80,7 +80,7 @@ class Watcher:
     async def __aenter__(self) -> Self:
         self._had_terminal = has_terminal()
         # Signals belong to the main thread's loop; elsewhere the files' own changes must do.
-        with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):
+        with contextlib.suppress(ValueError, RuntimeError):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hung_up)
             self._has_signal = True
         self._task = asyncio.ensure_future(self._keep_looking())
