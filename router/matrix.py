@@ -155,23 +155,23 @@ What the router does with a page: for each dialect a table of models and tasks. 
   one unit of the coarser grid (pixels, or deepseek's 0-999).
 - a letter: lossy. The answer says so in `x-ocr-loss`, in these words.
 - `400`: refused, in the dialect's own error shape.
-- `*` after a model: the dialect is its service's own. Without the header `X-OCR-Task` such a request
-  passes through as it is, and the answer is the service's own.
+- `*` after a model: the dialect is its service's own. Without the header `X-OCR-Task` such a
+  request passes through as it is, and the answer is the service's own.
 
-The task is that of the header, which every dialect may send. Without it the dialect's own words name
-it: dots' `prompt_type`, deepseek's prompts (`{grounding}` is layout), chatvlm's paths; in OpenAI
-messages the words that the model itself listens to, and the layout prompts of dots and deepseek with
-any model. OpenAI and chatvlm's `/chat` have words to look for (locate), deepseek has `<|ref|>`; dots
-alone has a box to read (region; without one it is the page). A message without a page is answered by
-every model, never refused.
+The task is that of the header, which every dialect may send. Without it the dialect's own words
+name it: dots' `prompt_type`, deepseek's prompts (`{grounding}` is layout), chatvlm's paths; in
+OpenAI messages the words that the model itself listens to, and the layout prompts of dots and
+deepseek with any model. OpenAI and chatvlm's `/chat` have words to look for (locate), deepseek
+has `<|ref|>`; dots alone has a box to read (region; without one it is the page). A message
+without a page is answered by every model, never refused.
 
 What is lost:
 """
 
 PAGES_HEAD: Final = """## How a page may come
 
-By service, whatever the dialect: addresses and paths are the service's to open, where its format has
-them.
+By service, whatever the dialect: addresses and paths are the service's to open, where its
+format has them.
 
 """
 
