@@ -1,6 +1,6 @@
-"""uvicorn's HTTP protocol with a bound on a request's head, and the application's own words for what
-is no HTTP: the parser itself would gather headers for as long as a client sends them, and uvicorn
-answers in plain text. It looks at no header."""
+"""uvicorn's HTTP protocol with a bound on a request's head, and the application's own words for
+what is no HTTP: the parser itself would gather headers for as long as a client sends them, and
+uvicorn answers in plain text. It looks at no header."""
 
 from __future__ import annotations
 

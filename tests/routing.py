@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
@@ -81,7 +82,7 @@ def routed(
 
 @contextmanager
 def routed_fleet(
-    names: Sequence[str] = SERVICES, engine: str = "fake", **settings: str
+    names: Sequence[str] = SERVICES, engine: str = "fake", **settings: Any
 ) -> Iterator[Routed]:
     """Services in threads and a router in front of them; `settings` are of all of them."""
     with ExitStack() as stack:

@@ -54,7 +54,7 @@ class Engine(Protocol):
         """Load what is needed. Raises `EngineFailed` with a public reason when that cannot be."""
 
     def read(self, request: Request) -> AsyncGenerator[Delta, None]:
-        """Read the request's pages, which are `BytesPage`s by now: fetched, checked, not decoded."""
+        """Read the request's pages, `BytesPage`s by now: fetched and checked, not decoded."""
 
     def state(self) -> EngineState:
         """The engine's state now; never blocks."""

@@ -1,4 +1,4 @@
-"""The memory and CPU time of a process and its children, from /proc. It starts and stops nothing."""
+"""Memory and CPU time of a process and its children, from /proc. It starts and stops nothing."""
 
 from __future__ import annotations
 

@@ -46,8 +46,8 @@ OPENAI_PATH = "/v1/chat/completions"
 LAG = re.compile(r"^ocr_fleet_\w*loop_lag_seconds(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
 
 AIMS = (
-    "Aims: at 1 MB ahead of sglang-router and 0.9 of nginx; at 1 kB 0.5 of nginx; 0.7 ms added at one"
-    " client; at 64 x 10 MB no stall over 25 ms and 1.3 times the bodies in memory."
+    "Aims: at 1 MB ahead of sglang-router and 0.9 of nginx; at 1 kB 0.5 of nginx; 0.7 ms added at"
+    " one client; at 64 x 10 MB no stall over 25 ms and 1.3 times the bodies in memory."
 )
 
 

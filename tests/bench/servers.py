@@ -16,12 +16,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from shared.ocr import Done, Text, Usage
+from shared.ocr import Delta, Done, Text, Usage
 from shared.wire import fleet
 from tests.running import COMMAND, environment, free_port
 
 ECHO = Path("/usr/lib/nginx/modules/ngx_http_echo_module.so")
-"""It reads a body before it answers; nginx' own `return` answers first and then drops what comes."""
+"""It reads a body before it answers; nginx' own `return` answers first and drops what comes."""
 
 UP_S_MAX = 90.0
 """litellm imports for half a minute."""
@@ -43,7 +43,7 @@ http {{
   client_body_temp_path {folder}/1; proxy_temp_path {folder}/2; fastcgi_temp_path {folder}/3;
   uwsgi_temp_path {folder}/4; scgi_temp_path {folder}/5;
 """
-"""One worker, for the router is one process too; bodies in memory, for the router has them there."""
+"""One worker, for the router is one process too; bodies in memory, as the router has them."""
 
 ANSWERING = """
   server {{
@@ -92,7 +92,7 @@ def models(folder: Path) -> Iterator[dict[str, str]]:
     nginx = _program("nginx", "nginx-light")
     if not ECHO.exists():
         raise NotThere("nginx has no echo module: apt-get install libnginx-mod-http-echo")
-    deltas = [Text(TEXT), Done(usage=Usage(9, 9))]
+    deltas: list[Delta] = [Text(TEXT), Done(usage=Usage(9, 9))]
     lines = b"".join(fleet.DeltaWriter().write(delta) for delta in deltas).decode()
     ports = {wire: free_port() for wire in WIRES}
     servers = [

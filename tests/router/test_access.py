@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -26,7 +27,7 @@ CHAT = {
         }
     ]
 }
-DIALECTS = {
+DIALECTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "openai": ("url", "/v1/chat/completions", {"json": CHAT}),
     "dots": ("url", "/ocr", {"json": {"image": PNG, "image_format": "base64"}}),
     "deepseek": ("url", "/ocr", {"json": {"image_base64": PNG}}),
@@ -55,7 +56,10 @@ def keys_file(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def router(keys_file):
     """Two services that ask for keys themselves; to one of them the router shows its own."""
-    settings = {"OCR_FLEET_KEYS_FILE": str(keys_file), "OCR_FLEET_FAKE": '{"text": "hello"}'}
+    settings: dict[str, Any] = {
+        "OCR_FLEET_KEYS_FILE": str(keys_file),
+        "OCR_FLEET_FAKE": '{"text": "hello"}',
+    }
     with ExitStack() as stack:
         dots, deepseek, chatvlm = (
             stack.enter_context(served(name, **settings))
@@ -160,7 +164,7 @@ def test_the_request_id_goes_through_to_the_service_and_back(router) -> None:
 
 
 def test_without_keys_addresses_are_counted_as_a_trusted_proxy_names_them() -> None:
-    settings = {
+    settings: dict[str, Any] = {
         "OCR_FLEET_ROUTER_REQUESTS_PER_MINUTE": "1",
         "OCR_FLEET_ROUTER_TRUSTED_PROXIES": "127.0.0.0/8",
     }
@@ -174,7 +178,7 @@ def test_without_keys_addresses_are_counted_as_a_trusted_proxy_names_them() -> N
 
 
 def test_an_untrusted_forwarding_header_changes_nothing() -> None:
-    rate = {"OCR_FLEET_ROUTER_REQUESTS_PER_MINUTE": "1"}
+    rate: dict[str, Any] = {"OCR_FLEET_ROUTER_REQUESTS_PER_MINUTE": "1"}
     with routed({"dots": "http://127.0.0.1:1"}, ready=False, **rate) as router:
         statuses = [
             httpx.get(

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import httpx
 import pytest
@@ -142,7 +143,7 @@ def _table(rows: int = 300) -> str:
     [(_table(), {}), (UNIT * 300, {"OCR_FLEET_ROUTER_GUARD_ENABLED": "false"})],
     ids=["a long honest table", "the guard is off"],
 )
-def test_what_passes(text: str, settings: dict[str, str]) -> None:
+def test_what_passes(text: str, settings: dict[str, Any]) -> None:
     text = text.strip()
     script = json.dumps({"text": text, "pieces": 300})
     with (
