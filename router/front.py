@@ -43,11 +43,24 @@ from shared.body import FormReader, form_boundary
 from shared.errors import OcrError
 from shared.exchange import Answer, Exchange, Streaming
 from shared.http import Incoming, Reply
-from shared.ocr import Delta, Done, Request, Result, Stop, Text, Usage, fold
+from shared.ocr import (
+    Delta,
+    Done,
+    EncodedPage,
+    Page,
+    Request,
+    Result,
+    Stop,
+    Text,
+    Usage,
+    fold,
+)
+from shared.splice import Piece, Splice
 from shared.streams import DeltaWriter, new_stamp, stream_deltas
 from shared.tokens import NO_LIMIT, count_tokens
 from shared.wire import fleet as fleet_wire
 from shared.wire.answers import Outcome
+from shared.wire.fastapi import IMAGE_BYTES_MAX
 
 NOT_FORWARDED: Final = HOP_BY_HOP | {"host", "content-length", "content-encoding", "expect"}
 """Headers that are of the client's connection, or of the body as it came before it was unpacked."""
@@ -140,7 +153,7 @@ class Front:
                 **_shown_key(exchange, target.service),
                 **({fleet_wire.HEADER: fleet_wire.VALUE} if watched else {}),
             },
-            body=incoming.body,
+            body=exchange.splice.put_back(incoming.body),
             client=exchange.caller.name,
             share=exchange.caller.share,
             patience_s=self._patience_s,
@@ -337,10 +350,11 @@ class Front:
 
     async def _turn(self, exchange: Exchange, turn: Turn) -> AsyncGenerator[Delta, None]:
         """One page asked of one service, and what it says as the caller wants it told."""
-        async with self.upstream.ask(self._ask(exchange, turn)) as answer:
+        ask = await self._ask(exchange, turn)
+        async with self.upstream.ask(ask) as answer:
             if answer.status != 200:
                 raise read_error(turn, await answer.whole())
-            size = await _size(turn, answer.headers)
+            size = await _size(exchange, turn, answer.headers)
             exchange.sizes += () if size is None else (size,)
             _keep_facts(exchange, answer.headers)
             retold, watch = Retold(turn, size), _Watch(self._guard, turn.wanted.prompt)
@@ -359,7 +373,7 @@ class Front:
         for one in last:  # the slot is free by now
             yield one
 
-    def _ask(self, exchange: Exchange, turn: Turn) -> Ask:
+    async def _ask(self, exchange: Exchange, turn: Turn) -> Ask:
         outgoing = turn.outgoing
         headers = {
             **outgoing.headers,
@@ -367,9 +381,11 @@ class Front:
             **_traced(exchange),
             **_shown_key(exchange, turn.target.service),
         }
-        body = outgoing.body
-        if outgoing.form is not None:
-            headers["content-type"], body = write_form(outgoing.form)
+        if outgoing.form is None:
+            body = exchange.splice.put_back(outgoing.body)
+        else:
+            headers["content-type"], form = write_form(outgoing.form)
+            body = await _with_decoded_pages(exchange.splice, form)
         return Ask(
             service=turn.target.service,
             method=outgoing.method,
@@ -468,6 +484,13 @@ def forwarded_headers(exchange: Exchange) -> dict[str, str]:
         if name not in NOT_FORWARDED
     }
     return {**kept, "x-request-id": exchange.request_id}
+
+
+async def _with_decoded_pages(splice: Splice, form: bytes) -> list[Piece]:
+    """A form's bytes, pages in the place of their tokens."""
+    if not splice:
+        return [form]
+    return await asyncio.to_thread(splice.put_back_decoded, form, bytes_max=IMAGE_BYTES_MAX)
 
 
 def write_query(query: Mapping[str, str]) -> str:
@@ -570,12 +593,20 @@ async def _fleets_deltas(answer: Upstreamed) -> AsyncGenerator[Delta, None]:
         yield delta
 
 
-async def _size(turn: Turn, headers: Mapping[str, str]) -> tuple[int, int] | None:
+async def _size(
+    exchange: Exchange, turn: Turn, headers: Mapping[str, str]
+) -> tuple[int, int] | None:
     """The page's size, from whoever knows it."""
     size = told_size(headers)
-    if size is None and turn.wanted.pages:
-        size = await asyncio.to_thread(page_size, turn.wanted.pages[-1])
-    return size
+    if size is not None or not turn.wanted.pages:
+        return size
+    return await asyncio.to_thread(_look, exchange.splice, turn.wanted.pages[-1])
+
+
+def _look(splice: Splice, page: Page) -> tuple[int, int] | None:
+    if isinstance(page, EncodedPage):
+        page = EncodedPage(splice.page(page.data))
+    return page_size(page)
 
 
 def _keep_facts(exchange: Exchange, headers: Mapping[str, str]) -> None:

@@ -47,6 +47,7 @@ from shared.exchange import Answer, Exchange
 from shared.frame import Handler, Route
 from shared.http import Incoming, Reply
 from shared.ocr import Request
+from shared.splice import TAKEN_BYTES_MIN, take_pages
 from shared.wire import chatvlm, chatvlm_batch, deepseek_batch, lighton, openai
 from shared.wire.answers import Outcome
 
@@ -222,6 +223,9 @@ class Routes:
             chunks.append(chunk)
         hold.complete()
         body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        del chunks
+        if len(body) >= TAKEN_BYTES_MIN and form_boundary(incoming) is None:
+            body, exchange.splice = take_pages(body)
         return msgspec.structs.replace(incoming, body=body)
 
     # ---- asking

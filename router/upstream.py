@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, Self
 
 import aiohttp
 import msgspec
 import structlog
+from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
 from router.fleet import Service
@@ -25,6 +26,7 @@ from router.pool import Pool, Seat
 from router.replica import Failure
 from shared.errors import Busy, EngineFailed, OcrError, TimedOut
 from shared.http import Reply
+from shared.splice import Piece, size_of
 from shared.wire.kinds import read_kind, read_retry_after
 
 log = structlog.get_logger("ocr_fleet.router")
@@ -68,7 +70,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     """With its query, as it stands on the wire."""
     headers: Mapping[str, str]
-    body: bytes = b""
+    body: Sequence[Piece] = ()
     client: str
     """Who asks, for fairness."""
     patience_s: float
@@ -220,7 +222,7 @@ class Upstream:
         while True:
             async with pool.seat(
                 client=ask.client,
-                size_bytes=len(ask.body),
+                size_bytes=size_of(ask.body),
                 patience_s=ends - time.monotonic(),
                 tried=tried,
                 share=ask.share,
@@ -291,11 +293,32 @@ class Upstream:
         return await self._session.request(
             ask.method,
             URL(url.rstrip("/") + ask.path, encoded=True),
-            data=ask.body or None,
+            data=_Body(ask.body) if any(ask.body) else None,
             headers=ask.headers,
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=ask.service.connect_s),
         )
+
+
+class _Body(aiohttp.payload.Payload):
+    """A request's body in pieces, written one after the other and never joined."""
+
+    def __init__(self, pieces: Sequence[Piece]) -> None:
+        super().__init__(pieces)
+        self._size = size_of(pieces)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        for piece in self._value:
+            await writer.write(piece)
+
+    async def write_with_length(
+        self, writer: AbstractStreamWriter, content_length: int | None
+    ) -> None:
+        del content_length
+        await self.write(writer)
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        return b"".join(self._value).decode(encoding, errors)
 
 
 def _took_nothing_up(answer: Answer) -> bool:

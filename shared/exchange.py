@@ -26,6 +26,7 @@ from shared.body import Receive
 from shared.errors import Cancelled
 from shared.http import Incoming, Reply
 from shared.ocr import Delta, Done, Size
+from shared.splice import Splice
 
 T = TypeVar("T")
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -82,6 +83,8 @@ class Exchange(msgspec.Struct, kw_only=True):
     sizes: tuple[Size, ...] = ()
     facts: dict[str, str] = {}
     """Further headers of the answer."""
+    splice: Splice = msgspec.field(default_factory=Splice)
+    """Pages that were taken out of the body, and go into another as they are."""
     stack: AsyncExitStack = msgspec.field(default_factory=AsyncExitStack)
     """What is held until the answer has been sent, or given up."""
     outcome: str = "ok"
@@ -117,6 +120,7 @@ class Exchange(msgspec.Struct, kw_only=True):
             receive=self.receive,
             incoming=self.incoming,
             caller=self.caller,
+            splice=self.splice,
         )
 
     def add(self, part: Exchange) -> None:

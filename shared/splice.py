@@ -1,0 +1,168 @@
+"""Takes the base64 of pages out of a JSON body and puts it back as it was, so that what lies
+between works on a small envelope. It copies no page, and decodes one only for a form.
+
+In a page's place stands a token: the page's own beginning, which says what kind of image it is,
+and a mark that nobody can guess. A token is base64 itself, so every wire's envelope carries it.
+"""
+
+from __future__ import annotations
+
+import binascii
+import os
+import re
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+import pybase64
+
+from shared import base64s
+from shared.errors import ImageTooLarge, UnsupportedImage
+
+TAKEN_BYTES_MIN: Final = 256 * 1024
+"""Shorter pages are read faster than they are taken out."""
+
+STRINGS_MAX: Final = 1024
+"""A request has some thirty strings, a batch of a hundred pages 500; others are read whole."""
+
+PREFIX: Final = re.compile(rb"data:[!#-\[\]-~]{0,64};base64,", re.IGNORECASE)
+
+HEAD_CHARS: Final = 32 * 1024
+"""How much of a page stands in its token: whole groups of four, longer than any path or address,
+and enough for the header of nearly every image."""
+
+HEAD: Final = re.compile(rb"[A-Za-z0-9+/]{%d}" % HEAD_CHARS)
+"""Base64 in one line. What has line breaks or escapes has them here already."""
+
+MARK_BYTES: Final = 24
+"""Nobody can guess so much; whole groups of four in base64, too."""
+
+STEP_CHARS: Final = 256 * 1024
+"""Decoded at once: a piece of that size is memory used before, one of 10 MB is all new."""
+
+Piece = bytes | memoryview
+
+
+class Splice:
+    """The pages that were taken out of one body, by the token that stands for each."""
+
+    __slots__ = ("_pages",)
+
+    def __init__(self) -> None:
+        self._pages: dict[bytes, memoryview] = {}
+
+    def __len__(self) -> int:
+        return len(self._pages)
+
+    def take(self, page: memoryview) -> bytes:
+        """Keep a page; its token."""
+        token = bytes(page[:HEAD_CHARS]) + pybase64.b64encode(os.urandom(MARK_BYTES))
+        self._pages[token] = page
+        return token
+
+    def page(self, text: str) -> str:
+        """The text of a page with its token replaced; other text as it is."""
+        return b"".join(self.put_back(text.encode())).decode("ascii", "replace")
+
+    def put_back(self, envelope: bytes) -> list[Piece]:
+        """The pieces of the whole body: pages in the place of their tokens."""
+        pieces: list[Piece] = [envelope]
+        for token, page in self._pages.items():
+            pieces = _replaced(pieces, token, [page])
+        return pieces
+
+    def put_back_decoded(self, envelope: bytes, *, bytes_max: int) -> list[Piece]:
+        """The same for an envelope that holds decoded tokens. Call it in a thread.
+
+        Raises:
+            UnsupportedImage: a page is not base64.
+            ImageTooLarge: it has more than `bytes_max` bytes.
+        """
+        pieces = self.put_back(envelope)
+        for token, page in self._pages.items():
+            if (decoded := pybase64.b64decode(token)) in envelope:
+                pieces = _replaced(pieces, decoded, _decoded(page, bytes_max))
+        return pieces
+
+
+def take_pages(body: bytes) -> tuple[bytes, Splice]:
+    """The envelope and what was taken out of it; the body itself where there is nothing to take.
+
+    It goes from string to string as JSON has them. Where the body is not JSON, the envelope is not
+    JSON either.
+    """
+    splice = Splice()
+    view = memoryview(body)
+    pieces: list[Piece] = []
+    kept = at = 0
+    for _ in range(STRINGS_MAX):
+        start = body.find(b'"', at) + 1
+        if not start:
+            return (b"".join([*pieces, view[kept:]]), splice) if pieces else (body, splice)
+        end = _end(body, start)
+        if end - start >= TAKEN_BYTES_MIN and (page := _page_start(body, start)):
+            pieces += [view[kept:page], splice.take(view[page:end])]
+            kept = end
+        at = end + 1
+    return body, Splice()
+
+
+def size_of(pieces: Sequence[Piece]) -> int:
+    return sum(map(len, pieces))
+
+
+def _end(body: bytes, start: int) -> int:
+    """Where the string ends that starts here: its quote, or the body's end."""
+    end = body.find(b'"', start)
+    while end > 0:
+        escapes = end
+        while body[escapes - 1] == 0x5C:  # a backslash
+            escapes -= 1
+        if (end - escapes) % 2 == 0:
+            return end
+        end = body.find(b'"', end + 1)
+    return len(body)
+
+
+def _page_start(body: bytes, start: int) -> int:
+    """Where the base64 begins in the string that starts here; 0 if it is none."""
+    prefix = PREFIX.match(body, start)
+    if prefix is not None:
+        start = prefix.end()
+    return start if HEAD.match(body, start) else 0
+
+
+def _replaced(pieces: Sequence[Piece], token: bytes, page: Sequence[Piece]) -> list[Piece]:
+    """The pieces, with the page wherever they hold the token."""
+    made: list[Piece] = []
+    for piece in pieces:
+        if isinstance(piece, memoryview):
+            made.append(piece)
+            continue
+        first, *others = piece.split(token)
+        made.append(first)
+        for other in others:
+            made += [*page, other]
+    return made
+
+
+def _decoded(page: memoryview, bytes_max: int) -> list[Piece]:
+    steps = range(0, len(page), STEP_CHARS)
+    try:
+        pieces = [
+            memoryview(pybase64.b64decode(page[at : at + STEP_CHARS], validate=True))
+            for at in steps
+        ]
+    except binascii.Error:
+        return [memoryview(base64s.decode(_string(page), bytes_max=bytes_max))]
+    if size_of(pieces) > bytes_max:
+        raise ImageTooLarge(f"the image is larger than {bytes_max} bytes")
+    return list(pieces)
+
+
+def _string(page: memoryview) -> str:
+    """What a JSON string means, escapes and all."""
+    try:
+        return msgspec.json.decode(b'"%b"' % bytes(page), type=str)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UnsupportedImage("the image is not valid base64", detail=str(error)) from error
