@@ -19,7 +19,7 @@ _NEXT: Final = re.compile(r'(?=\{\s*"bbox")')
 _BBOX: Final = re.compile(r'"bbox"\s*:\s*(\[[^\]]*\])')
 _CATEGORY: Final = re.compile(r'"category"\s*:\s*"([^"]*)"')
 _TEXT: Final = re.compile(r'"text"\s*:\s*"(.*)', re.DOTALL)
-_TEXT_END: Final = re.compile(r'"\s*\}[\s,\]`]*\Z')
+_TEXT_END: Final = re.compile(r'"\s*(?:\}[\s,\]`]*)?\Z')
 _BARE_QUOTE: Final = re.compile(r'(?<!\\)((?:\\\\)*)"')
 
 ESCAPE_CHARS_MAX: Final = 6

@@ -58,7 +58,7 @@ class Received:
         kind = self.headers.get("content-type", "")
         if not kind.startswith("multipart/"):
             return dict(json.loads(self.body))
-        reader = FormReader(kind.partition("boundary=")[2].encode())
+        reader = FormReader(kind.partition("boundary=")[2])
         reader.feed(self.body)
         return dict(reader.close().fields)
 

@@ -73,7 +73,7 @@ def test_router_does_what_it_says(router: Routed, dialect: str) -> None:
     cells = [(target, task) for target in TARGETS for task in Task]
     with httpx.Client(base_url=router.url) as http, ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(lambda cell: send(http, dialect, cell[0].model, cell[1]), cells))
-    wrong = []
+    wrong: list[object] = []
     for (target, task), answer in zip(cells, answers, strict=True):
         cell = find_cell(dialect, target, task)
         told = (answer.status_code, answer.headers.get("x-ocr-loss", ""))
