@@ -19,6 +19,10 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
     text: str = ""
     """The user's words, as the family's chat template wants them; empty is the picture alone."""
+    image_text: str = ""
+    """How the picture stands in the words, before `text`, for templates that take a message as one
+    string and leave that to the client (vLLM's content format `string`). Empty: the template, or
+    the processor, writes it."""
     image: Image | None = None
     """RGB, resized as the family does it."""
     system: str | None = None
@@ -29,6 +33,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     """0: no bound."""
     repetition_penalty: float = 1.0
     max_tokens: int = 4096
+    """-1: as many as the context holds."""
     stop: tuple[str, ...] = ()
     seed: int | None = None
     skip_special_tokens: bool = True
@@ -50,6 +55,10 @@ class PageWork(Protocol):
 
     def end(self, number: int) -> str:
         """The answer to a question is whole; what is left to tell of it."""
+
+    def cut(self) -> str:
+        """No further question will be asked, for want of tokens; what is left to tell then. A
+        page's JSON is closed here."""
 
     def blocks(self) -> tuple[Block, ...]:
         """What the model said of the layout, in pixels of the page as it was sent."""
