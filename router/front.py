@@ -40,7 +40,7 @@ from router.upstream import HOP_BY_HOP, Ask, Upstream
 from router.upstream import Answer as Upstreamed
 from router.words import understand
 from shared.body import FormReader, form_boundary
-from shared.errors import OcrError
+from shared.errors import EngineFailed, OcrError
 from shared.exchange import Answer, Exchange, Streaming
 from shared.http import Incoming, Reply
 from shared.ocr import (
@@ -70,6 +70,9 @@ LOSS_HEADER: Final = "x-ocr-loss"
 USAGE_HEADER: Final = "x-ocr-usage"
 ESTIMATED: Final = "estimated"
 ENGINE_HEADER: Final = "x-ocr-engine"
+
+_ANY: Final = msgspec.json.Decoder(msgspec.Raw)
+"""Checks that something is JSON, and reads none of it."""
 
 NO_IMAGE: Final = "No image was sent, and {model} reads images: there is nothing to read."
 
@@ -179,6 +182,8 @@ class Front:
     async def _passed_whole(self, exchange: Exchange, answer: Upstreamed) -> Reply:
         reply = await exchange.until_hangup(answer.whole())
         exchange.first_delta_s = exchange.seconds()
+        if answer.status == 200 and answer.is_json:
+            _check_whole(answer, reply)
         return msgspec.structs.replace(reply, headers=_own_headers(answer.headers))
 
     async def _folded(
@@ -572,6 +577,19 @@ async def _told(exchange: Exchange, turn: Turn, answer: Upstreamed) -> AsyncGene
     async with aclosing(_fleets_deltas(answer)) as deltas:
         async for delta in deltas:
             yield delta
+
+
+def _check_whole(answer: Upstreamed, reply: Reply) -> None:
+    """A Content-Length that is wrong cuts an answer without a sound; JSON shows it.
+
+    Raises:
+        EngineFailed: it is none.
+    """
+    try:
+        _ANY.decode(reply.body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        answer.garbled(str(error))
+        raise EngineFailed("The model server's answer is broken", detail=str(error)) from error
 
 
 def _is_fleets(answer: Upstreamed) -> bool:

@@ -21,6 +21,7 @@ import structlog
 from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
+from router.connections import make_connector
 from router.fleet import Service
 from router.pool import Pool, Seat
 from router.replica import Failure
@@ -51,10 +52,6 @@ BAD_GATEWAY: Final = 502
 
 ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
 """Of a whole answer that has to be translated; passed through, an answer has no bound."""
-
-KEEP_ALIVE_S: Final = 15.0
-"""Idle connections to replicas; shorter than the services keep theirs, so that a request is seldom
-written into a connection that the other side is closing."""
 
 
 FINISH_S_MAX: Final = 0.05
@@ -89,6 +86,10 @@ class Answer:
     @property
     def status(self) -> int:
         return self._response.status
+
+    @property
+    def is_json(self) -> bool:
+        return self._response.content_type == "application/json"
 
     @property
     def replica(self) -> str:
@@ -191,9 +192,7 @@ class Upstream:
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=0, keepalive_timeout=KEEP_ALIVE_S, ttl_dns_cache=10
-            ),
+            connector=make_connector(),
             timeout=aiohttp.ClientTimeout(total=None),
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
