@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import cache
 
-from tests.pages import grids, ledgers, prose, scripts, trade
+from tests.pages import grids, journal, ledgers, prose, scripts, trade
 from tests.pages.fonts import FontMissing
 from tests.pages.paper import Line, Page, Region, turned
 
@@ -19,6 +19,7 @@ DRAWN: Mapping[str, Callable[[], Page]] = {
     "letter": prose.letter,
     "columns": prose.columns,
     "listing": prose.listing,
+    "journal": journal.journal,
     "small": prose.small,
     "ruled": ledgers.ruled,
     "unruled": ledgers.unruled,

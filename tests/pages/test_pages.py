@@ -10,7 +10,7 @@ from tests.pages import DRAWN, FontMissing, Page, page
 LEANING = {"photograph"}
 """Its lines' boxes are those of the page before it was photographed."""
 
-RULED = {"ruled", "wrapped", "spanned", "receipt", "invoice", "invoice_uk", "form"}
+RULED = {"journal", "ruled", "wrapped", "spanned", "receipt", "invoice", "invoice_uk", "form"}
 
 
 def drawn(name: str) -> Page:

@@ -12,6 +12,7 @@ import pytest
 from shared.ocr import Category, Result, Task
 from tests.pages import DRAWN, Page
 from tests.pages.grids import SPANNED_HTML, VISITORS
+from tests.pages.journal import HEADS, RULES
 from tests.pages.paper import turn
 from tests.reading.conftest import Read, drawn
 from tests.reading.measure import (
@@ -112,6 +113,23 @@ async def test_lists(read: Read) -> None:
     numbers = [text.partition(". ")[2] for text in items if not text.startswith("•")]
     assert [text for kind, text in parts if kind == "ul"] == bullets
     assert [text for kind, text in parts if kind == "ol"] == numbers
+
+
+async def test_a_page_of_a_journal(read: Read) -> None:
+    """Running heads come first, bullets that stand apart are the list's, a heading close above a
+    table is none of its cells and no caption."""
+    page = drawn("journal")
+    result = await read(page, Task.LAYOUT)
+    categories = [block.category for block in result.blocks]
+    assert categories == [region.category for region in page.regions]
+    assert [block.text for block in result.blocks[:2]] == list(HEADS)
+    markdown = (await read(page, Task.MARKDOWN)).text
+    assert markdown_tables(markdown) == list(page.tables)
+    parts = markdown_parts(markdown)
+    assert [text for kind, text in parts if kind == "ul"] == list(RULES)
+    assert [text for kind, text in parts if kind == "h2"] == [
+        region.text for region in page.regions if region.category is Category.SECTION_HEADER
+    ]
 
 
 # ---- tables

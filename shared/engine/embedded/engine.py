@@ -20,6 +20,7 @@ import msgspec
 
 from shared.engine.embedded import answer as answers
 from shared.engine.embedded.blocks import make_block
+from shared.engine.embedded.bullets import with_bullets
 from shared.engine.embedded.crew import CLOSED, Crew, core_count, give_back_memory
 from shared.engine.embedded.lines import Line, Plan, Region, Rulings, Span
 from shared.engine.embedded.models import Models, recogniser_width
@@ -282,6 +283,7 @@ async def _look(tools: _Tools, sheet: Sheet, hint: str | None, *, layout: bool) 
     if more:
         sheet = await crew.do(turned, sheet, more)
         spans, probed = await _detect(tools, sheet)
+    spans = await crew.do(with_bullets, sheet, spans)
     if not layout:
         return _Found(sheet, spans, probed)
     regions = await crew.do(models.regions, sheet.pixels)

@@ -38,6 +38,8 @@ class Span(msgspec.Struct, frozen=True):
     box: Bounds
     vertical: bool
     """Its text runs from top to bottom, as Chinese and Japanese columns do."""
+    bullet: bool = False
+    """A bullet stands to its left, outside of its box."""
 
 
 class Line(msgspec.Struct, frozen=True):

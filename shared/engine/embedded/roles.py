@@ -160,7 +160,10 @@ def _letters(plan: Plan) -> float:
 
 def _may_head(plan: Plan, letters: float) -> bool:
     """A few words in letters of that size."""
-    if plan.category is not Category.TEXT or not plan.spans or plan.spans[0].vertical:
+    # Captions are set smaller than the text: in larger letters it is the heading of what follows.
+    if plan.category not in (Category.TEXT, Category.CAPTION):
+        return False
+    if not plan.spans or plan.spans[0].vertical:
         return False
     few = len(plan.spans) <= HEADING_LINES_MAX
     wide = width(plan.box) > 3 * line_height(plan.spans[0])

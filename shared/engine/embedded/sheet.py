@@ -142,16 +142,34 @@ def _span(sheet: Sheet, index: int, quad: Quad, usual_height: float) -> Span:
     return Span(index, points, box, vertical)  # type: ignore[arg-type]
 
 
-def crop(sheet: Sheet, span: Span) -> Pixels:
-    """The span's pixels, lying as a line is read."""
+def crop(sheet: Sheet, span: Span, *, wider: Point = (0.0, 0.0)) -> Pixels:
+    """The span's pixels, lying as a line is read, with so much more at its ends and above and
+    below, in line heights."""
     across, down = sheet.scale
-    corners = np.array([(x / across, y / down) for x, y in span.quad], dtype=np.float32)
+    quad = _widened(span, wider) if any(wider) else span.quad
+    corners = np.array([(x / across, y / down) for x, y in quad], dtype=np.float32)
     pixels: Pixels = get_rotate_crop_image(sheet.pixels, corners)
     width, height = sides(span.quad)
     rotated = pixels.shape[0] < pixels.shape[1] and height >= TURN_RATIO * width
     if rotated and not span.vertical:
         pixels = np.rot90(pixels, -1)
     return pixels
+
+
+def _widened(span: Span, wider: Point) -> Quad:
+    (ax, ay), (bx, by), (cx, cy), (dx, dy) = span.quad
+    along, across = sides(span.quad)
+    tall = along if span.vertical else across
+    ends, edges = reversed(wider) if span.vertical else wider
+    to_end, to_edge = ends * tall / max(along, 1.0), edges * tall / max(across, 1.0)
+    right, below = (bx - ax) * to_end, (dy - ay) * to_edge
+    slope, lean = (by - ay) * to_end, (dx - ax) * to_edge
+    return (
+        (ax - right - lean, ay - slope - below),
+        (bx + right - lean, by + slope - below),
+        (cx + right + lean, cy + slope + below),
+        (dx - right + lean, dy - slope + below),
+    )
 
 
 def crop_box(sheet: Sheet, box: Bounds) -> Pixels:
