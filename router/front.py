@@ -119,6 +119,7 @@ class Front:
         """
         default = self.fleet.default
         target = self.fleet.find(name) if name else default(operation.model, operation.wire)
+        exchange.route |= {"dialect": operation.dialect, "service": target.service.name}
         exchange.caller.check_model(target.model)
         exchange.model = target.model
         exchange.facts[MODEL_HEADER] = target.model
@@ -162,6 +163,7 @@ class Front:
             patience_s=self._patience_s,
         )
         answer = await self._begun(exchange, ask)
+        exchange.route |= {"service": target.service.name, "replica": answer.replica}
         media_type = passing.media_type_of(answer.headers.get("content-type", ""))
         if media_type not in passing.FRAME_ENDS or answer.status != 200:
             return await self._passed_whole(exchange, answer)
@@ -362,6 +364,7 @@ class Front:
             size = await _size(exchange, turn, answer.headers)
             exchange.sizes += () if size is None else (size,)
             _keep_facts(exchange, answer.headers)
+            exchange.route["replica"] = answer.replica
             retold, watch = Retold(turn, size), _Watch(self._guard, turn.wanted.prompt)
             last: Sequence[Delta] = ()
             async with aclosing(_told(exchange, turn, answer)) as told:

@@ -12,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from router.budget import Budget
-from router.fleet import Service
+from router.fleet import Service, Wire
 from router.replica import BreakerState
 from router.schedule import PoolState
 from router.state import State, Told
@@ -25,6 +25,9 @@ HEALTHY: Final = "healthy"
 DEGRADED: Final = "degraded"
 UNHEALTHY: Final = "unhealthy"
 
+LEGACY_WIRES: Final = frozenset({Wire.DEEPSEEK, Wire.CHATVLM})
+"""Both are documented on port 8000."""
+
 BREAKERS: Final = {state: number for number, state in enumerate(BreakerState)}
 """Breaker states as numbers, for graphs."""
 
@@ -34,12 +37,24 @@ def write_health(state: State) -> Reply:
     services = {service.name: _service(state, service) for service in state.fleet.services}
     states = {entry["state"] for entry in services.values()}
     status = HEALTHY if states == {HEALTHY} else DEGRADED if states != {UNHEALTHY} else UNHEALTHY
-    return write_json({**_union(state), "status": status, "services": services})
+    return write_json(
+        {**_union(state, state.fleet.services), "status": status, "services": services}
+    )
 
 
 def write_legacy_health(state: State) -> Reply:
-    """Both documents' bodies in one, for the port that they share."""
-    return write_json(_union(state))
+    """Both documents' bodies in one, for the port that they share: their keys and no others, true
+    to the two services. A fleet without them answers there as it can, and so does its health."""
+    services = [one for one in state.fleet.services if one.wire in LEGACY_WIRES]
+    union = _union(state, services or state.fleet.services)
+    for key in ("device", "memory_used_mb"):
+        del union[key]
+    readers = [one for one in services if one.wire is Wire.DEEPSEEK]
+    if readers:
+        union["model_loaded"] = any(_ready(state, one) for one in readers)
+    known = [row.id for row in chatvlm.MODELS]
+    loaded = [model for model in union["loaded_models"] if model in known]
+    return write_json({**union, "loaded_models": loaded, "models_loaded": len(loaded)})
 
 
 def why_not_ready(state: State) -> str:
@@ -125,16 +140,17 @@ def _service(state: State, service: Service) -> dict[str, Any]:
     }
 
 
-def _union(state: State) -> dict[str, Any]:
-    """Every key of the five documented health bodies, true to the fleet."""
-    told = [one for service in state.fleet.services for one in _told(state, service)]
+def _union(state: State, services: Sequence[Service]) -> dict[str, Any]:
+    """Every key of the five documented health bodies, true to these services."""
+    told = [one for service in services for one in _told(state, service)]
     devices = [one.health.get("device") for one in told]
     names = [one.health.get("gpu_name") for one in told]
     memory = [one.health.get("memory_used_mb") for one in told]
     on_gpu = "cuda" in devices or any(one.health.get("gpu_available") is True for one in told)
     used = [value for value in memory if isinstance(value, int | float)]
-    ready = any(_ready(state, service) for service in state.fleet.services)
-    loaded = loaded_models(state)
+    ready = any(_ready(state, service) for service in services)
+    own = {model for service in services for model in service.models}
+    loaded = [model for model in loaded_models(state) if model in own]
     return {
         "status": HEALTHY if ready else UNHEALTHY,
         "model_loaded": ready,

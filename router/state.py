@@ -64,7 +64,9 @@ class State:
         return self.upstream.pools
 
     def alive(self, service: Service) -> bool:
-        return self.pools[service.name].snapshot().alive
+        """Whether a replica that has answered a probe could take a request."""
+        replicas = self.pools[service.name].snapshot().replicas
+        return any(replica.usable and replica.url in self.told for replica in replicas)
 
     async def __aenter__(self) -> Self:
         self._session = await self._stack.enter_async_context(

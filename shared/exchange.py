@@ -83,6 +83,8 @@ class Exchange(msgspec.Struct, kw_only=True):
     sizes: tuple[Size, ...] = ()
     facts: dict[str, str] = {}
     """Further headers of the answer."""
+    route: dict[str, str] = {}
+    """Further fields of the log line: which way the request went."""
     splice: Splice = msgspec.field(default_factory=Splice)
     """Pages that were taken out of the body, and go into another as they are."""
     stack: AsyncExitStack = msgspec.field(default_factory=AsyncExitStack)
@@ -132,6 +134,7 @@ class Exchange(msgspec.Struct, kw_only=True):
         self.work_s += part.work_s
         self.sizes += part.sizes
         self.facts |= part.facts
+        self.route |= part.route
         self.stop, self.detail = part.stop or self.stop, part.detail or self.detail
         self.notes.extend(note for note in part.notes if note not in self.notes)
         if self.first_delta_s is None:

@@ -344,6 +344,7 @@ class _Endpoint:
             detail=exchange.detail or None,
             model=exchange.model or None,
             task=exchange.task or None,
+            **exchange.route,
             pages=exchange.pages,
             tokens=exchange.completion_tokens,
             stop=exchange.stop or None,
