@@ -1,5 +1,5 @@
-"""The layout JSON of dots' models put right as it comes: every object that is whole is written again,
-its box on the page as it was sent; damaged ones are mended, repeated ones left out.
+"""The layout JSON of dots' models put right as it comes: every object that is whole is written
+again, its box on the page as it was sent; damaged ones are mended, repeated ones left out.
 
 What the vendor's cleaner does to a whole answer (missing commas, a last object cut short, objects
 repeated, boxes of three numbers) is done here to one object at a time.
@@ -78,11 +78,8 @@ class CellFilter:
         return self._raw
 
     def _written(self, text: str) -> str:
-        return "".join(
-            self._writer.feed(cell)
-            for cell in map(self._placed, read_cell(text))
-            if self._new(cell)
-        )
+        placed = map(self._placed, read_cell(text))
+        return "".join(self._writer.feed(cell) for cell in placed if self._new(cell))
 
     def _placed(self, cell: Block) -> Block:
         return msgspec.structs.replace(cell, box=self._place(cell.box))
@@ -108,7 +105,7 @@ def read_cells(text: str, *, place: Place, texts: bool = True) -> tuple[Block, .
 
 
 def read_cell(text: str) -> tuple[Block, ...]:
-    """The cell of one object's text, mended where it is damaged; of an object around a list, all."""
+    """The cell of one object's text, mended where it is damaged; all of an object around a list."""
     for attempt in (text, _BAD_ESCAPE.sub(r"\\\\", text)):
         if found := read_dots(attempt):
             return found

@@ -1,4 +1,4 @@
-"""dots.ocr and dots.mocr: their prompts to the letter, their page sizes, their layout JSON put right.
+"""dots.ocr and dots.mocr: their prompts to the letter, their page sizes, where their boxes stand.
 
 Sources: the vendor's `dots_ocr/utils/prompts.py`, `image_utils.py`, `layout_utils.py`, `parser.py`.
 """

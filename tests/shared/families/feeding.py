@@ -1,5 +1,5 @@
-"""Feeds a page's work as an engine does: whole, letter by letter, and cut once at every place (of a long answer,
-at many)."""
+"""Feeds a page's work as an engine does: whole, letter by letter, and cut once at every place (of a
+long answer, at many)."""
 
 from __future__ import annotations
 

@@ -8,14 +8,20 @@ import json
 import pytest
 from PIL import Image
 
+from shared.engine.family import Question
 from shared.errors import InvalidRequest
 from shared.families import dots
 from shared.families.cells import CellFilter, read_cell
 from shared.families.dots import DotsFamily, dots_family
+from shared.families.work import OneAnswer
 from shared.ocr import Block, Category, Request, Sampling, Task
 from tests.shared.families.feeding import every_way
 
 A4 = (1654, 2339)
+GROUNDING = (
+    "Extract text from the given bounding box on the image (format: [x1, y1, x2, y2])."
+    "\nBounding Box:\n"
+)
 CELLS = (
     '[{"bbox": [100, 200, 800, 260], "category": "Title", "text": "On \\"dots\\""}, '
     '{"bbox": [100, 300, 800, 900], "category": "Picture"}, '
@@ -56,14 +62,12 @@ def test_the_layout_prompt_is_the_vendors() -> None:
         (
             Task.REGION,
             {"box": (827, 0, 1654, 2339)},
-            "Extract text from the given bounding box on the image (format: [x1, y1, x2, y2])."
-            "\nBounding Box:\n[826, 0, 1652, 2352]",
+            GROUNDING + "[826, 0, 1652, 2352]",
         ),
         (
             Task.REGION,
             {},
-            "Extract text from the given bounding box on the image (format: [x1, y1, x2, y2])."
-            "\nBounding Box:\n[0, 0, 1652, 2352]",
+            GROUNDING + "[0, 0, 1652, 2352]",
         ),
     ],
 )
@@ -124,9 +128,10 @@ def test_words_alone_are_refused() -> None:
 
 def layout(text: str, task: Task = Task.LAYOUT, size=A4) -> tuple[str, tuple[Block, ...]]:
     works = []
+    image = page(size)
 
     def open_work():
-        works.append(DotsFamily().open_page(request(task), page(size)))
+        works.append(DotsFamily().open_page(request(task), image))
         return works[-1]
 
     told = every_way(open_work, text)
@@ -165,22 +170,12 @@ def test_layout_only_has_no_texts() -> None:
 
 
 def cells(text: str, **how) -> list[dict]:
-    told = every_way(lambda: Only(CellFilter(lambda box: box, **how)), text)
+    told = every_way(lambda: only(**how), text)
     return json.loads(told)
 
 
-class Only:
-    """A filter as a page's work."""
-
-    def __init__(self, cell_filter: CellFilter) -> None:
-        self.questions = ()
-        self.filter = cell_filter
-
-    def feed(self, _number: int, text: str) -> str:
-        return self.filter.feed(text)
-
-    def end(self, _number: int) -> str:
-        return self.filter.close()
+def only(**how) -> OneAnswer:
+    return OneAnswer(Question(), CellFilter(lambda box: box, **how))
 
 
 def cell(text: str, top: int = 0) -> str:
@@ -223,9 +218,9 @@ def test_a_model_that_loops_is_told_once_more_than_enough() -> None:
 
 def test_words_instead_of_a_layout_are_kept() -> None:
     said = "I see no document. {sorry}"
-    assert every_way(lambda: Only(CellFilter(lambda box: box)), said) == said
+    assert every_way(only, said) == said
     cut = '[{"bbox": [1'
-    assert every_way(lambda: Only(CellFilter(lambda box: box)), cut) == cut
+    assert every_way(only, cut) == cut
 
 
 def test_a_quote_too_many_costs_one_cell_at_most() -> None:
