@@ -4,10 +4,15 @@ uvicorn answers in plain text. It looks at no header."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from deploy.intake import Intake, Turns
+from shared.body import WHOLE_BODY
+from shared.errors import Cancelled
 from shared.http import Reply
 
 HEAD_BYTES_MAX: Final = 256 * 1024
@@ -15,8 +20,13 @@ HEAD_BYTES_MAX: Final = 256 * 1024
 address here, and what comes in one piece with a body's first bytes is counted before it is told."""
 
 
+TURNS: Final = Turns()
+"""Of the process's one loop."""
+
+
 class BoundedHttp(HttpToolsProtocol):
-    """Refuses a head that is too long with 400 and closes the connection."""
+    """Refuses a head that is too long with 400 and closes the connection. To an application that
+    asks for it, it gives a body whole, past the parser (`deploy.intake`)."""
 
     _head_bytes = 0
     _in_head = True
@@ -48,3 +58,26 @@ class BoundedHttp(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         super().on_headers_complete()
+        self.scope["extensions"] = {WHOLE_BODY: partial(self._receive_whole, self.cycle)}  # type: ignore[dict-item]
+
+    async def _receive_whole(self, cycle: RequestResponseCycle, total_bytes: int) -> bytearray:
+        """The body, which has so many bytes by its head, and of which nothing was received yet.
+
+        Raises:
+            Cancelled: the client went away.
+        """
+        if cycle.waiting_for_100_continue and not self.transport.is_closing():
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            cycle.waiting_for_100_continue = False
+        first, cycle.body = cycle.body, bytearray()
+        if cycle.more_body:
+            if cycle.disconnected:
+                raise Cancelled("the client went away while sending")
+            self.flow.pause_reading()
+            intake = Intake(self.transport, self, first, total_bytes, TURNS)
+            first = await intake.receive()
+            self.parser = httptools.HttpRequestParser(self)  # the old one waits for the body
+            cycle.more_body = False
+            self.flow.resume_reading()
+        cycle.message_event.clear()
+        return first

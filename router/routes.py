@@ -34,7 +34,7 @@ from router.settings import RouterSettings
 from router.state import State
 from router.translate import WIRES
 from router.words import understand
-from shared.body import Scope, form_boundary, read_chunks, read_head
+from shared.body import Buffer, Scope, form_boundary, read_chunks, read_head, read_whole
 from shared.errors import (
     Cancelled,
     InvalidRequest,
@@ -123,8 +123,8 @@ class Routes:
             return await self.deepseek_batch(exchange, named(exchange.incoming, DEEPSEEK))
 
         return [
-            self._asking("/ocr/file", self._speak(DEEPSEEK_FILE, named), DEEPSEEK),
-            self._asking("/ocr/stream", self._speak(DEEPSEEK_STREAM, named), DEEPSEEK),
+            self._asking("/ocr/file", self._speak(DEEPSEEK_FILE, named), DEEPSEEK_FILE),
+            self._asking("/ocr/stream", self._speak(DEEPSEEK_STREAM, named), DEEPSEEK_STREAM),
             self._asking("/ocr/batch", batch, DEEPSEEK, batch=True),
         ]
 
@@ -217,16 +217,19 @@ class Routes:
         length = incoming.headers.get("content-length", "")
         expected = min(int(length), bytes_max) if length.isascii() and length.isdigit() else 0
         hold = await exchange.stack.enter_async_context(self._budget.hold(expected))
-        chunks: list[bytes] = []
-        async for chunk in read_chunks(incoming, exchange.receive, bytes_max=bytes_max):
-            await hold.add(len(chunk))
-            chunks.append(chunk)
+        body: Buffer | None = await read_whole(incoming, scope, bytes_max=bytes_max)
+        if body is None:
+            chunks: list[bytes] = []
+            async for chunk in read_chunks(incoming, exchange.receive, bytes_max=bytes_max):
+                await hold.add(len(chunk))
+                chunks.append(chunk)
+            body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        else:
+            await hold.add(len(body))
         hold.complete()
-        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        del chunks
         if len(body) >= TAKEN_BYTES_MIN and form_boundary(incoming) is None:
             body, exchange.splice = take_pages(body)
-        return msgspec.structs.replace(incoming, body=body)
+        return msgspec.structs.replace(incoming, body=bytes(body))
 
     # ---- asking
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -18,7 +18,15 @@ from shared.errors import Cancelled, ImageTooLarge, InvalidRequest
 from shared.http import Form, Incoming, Upload
 
 Scope = MutableMapping[str, Any]
+Buffer = bytes | bytearray
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+WHOLE_BODY: Final = "ocr_fleet.whole_body"
+"""The ASGI extension of a server that can receive a body of known length past its parser: an async
+function of that length."""
+
+WHOLE_BYTES_MIN: Final = 256 * 1024
+"""Shorter bodies come in a few pieces, and are there before anybody could ask for them."""
 
 DROP_BYTES_MAX = 64 * 1024 * 1024
 """How much too much is still read away: most clients only look for an answer once all is sent."""
@@ -65,6 +73,24 @@ def read_head(scope: Scope) -> Incoming:
 def read_chunks(incoming: Incoming, receive: Receive, *, bytes_max: int) -> AsyncIterator[bytes]:
     """The body as it comes, unpacked and bounded; raises as `read_incoming`."""
     return _bounded(_inflated(_chunks(receive), incoming.headers), receive, bytes_max)
+
+
+async def read_whole(incoming: Incoming, scope: Scope, *, bytes_max: int) -> Buffer | None:
+    """A large body in one piece, received into its place; none where it must be read in chunks,
+    because its length is not known, it is packed or too long, or the server cannot do it.
+
+    Raises:
+        Cancelled: the client went away while sending.
+    """
+    receive_whole = scope.get("extensions", {}).get(WHOLE_BODY)
+    length = incoming.headers.get("content-length", "")
+    packed = incoming.headers.get("content-encoding", "identity").strip().lower()
+    if receive_whole is None or not length.isdecimal() or packed not in {"", "identity"}:
+        return None
+    if not WHOLE_BYTES_MIN <= int(length) <= bytes_max:
+        return None
+    body: Buffer = await receive_whole(int(length))
+    return body
 
 
 def form_boundary(incoming: Incoming) -> str | None:

@@ -17,6 +17,7 @@ import msgspec
 import pybase64
 
 from shared import base64s
+from shared.body import Buffer
 from shared.errors import ImageTooLarge, UnsupportedImage
 
 TAKEN_BYTES_MIN: Final = 256 * 1024
@@ -27,12 +28,8 @@ STRINGS_MAX: Final = 1024
 
 PREFIX: Final = re.compile(rb"data:[!#-\[\]-~]{0,64};base64,", re.IGNORECASE)
 
-HEAD_CHARS: Final = 32 * 1024
-"""How much of a page stands in its token: whole groups of four, longer than any path or address,
-and enough for the header of nearly every image."""
-
-HEAD: Final = re.compile(rb"[A-Za-z0-9+/]{%d}" % HEAD_CHARS)
-"""Base64 in one line. What has line breaks or escapes has them here already."""
+HEAD_CHARS: Final = 8 * 1024
+"""How much of a page stands in its token: whole groups of four, longer than any path or address."""
 
 MARK_BYTES: Final = 24
 """Nobody can guess so much; whole groups of four in base64, too."""
@@ -80,12 +77,13 @@ class Splice:
         """
         pieces = self.put_back(envelope)
         for token, page in self._pages.items():
-            if (decoded := pybase64.b64decode(token)) in envelope:
+            decoded = pybase64.b64decode(token)
+            if decoded[-MARK_BYTES:] in envelope:
                 pieces = _replaced(pieces, decoded, _decoded(page, bytes_max))
         return pieces
 
 
-def take_pages(body: bytes) -> tuple[bytes, Splice]:
+def take_pages(body: Buffer) -> tuple[bytes, Splice]:
     """The envelope and what was taken out of it; the body itself where there is nothing to take.
 
     It goes from string to string as JSON has them. Where the body is not JSON, the envelope is not
@@ -98,20 +96,24 @@ def take_pages(body: bytes) -> tuple[bytes, Splice]:
     for _ in range(STRINGS_MAX):
         start = body.find(b'"', at) + 1
         if not start:
-            return (b"".join([*pieces, view[kept:]]), splice) if pieces else (body, splice)
+            break
         end = _end(body, start)
         if end - start >= TAKEN_BYTES_MIN and (page := _page_start(body, start)):
             pieces += [view[kept:page], splice.take(view[page:end])]
             kept = end
         at = end + 1
-    return body, Splice()
+    else:
+        pieces.clear()
+    if not pieces:
+        return bytes(body), Splice()
+    return b"".join([*pieces, view[kept:]]), splice
 
 
 def size_of(pieces: Sequence[Piece]) -> int:
     return sum(map(len, pieces))
 
 
-def _end(body: bytes, start: int) -> int:
+def _end(body: Buffer, start: int) -> int:
     """Where the string ends that starts here: its quote, or the body's end."""
     end = body.find(b'"', start)
     while end > 0:
@@ -124,12 +126,16 @@ def _end(body: bytes, start: int) -> int:
     return len(body)
 
 
-def _page_start(body: bytes, start: int) -> int:
+def _page_start(body: Buffer, start: int) -> int:
     """Where the base64 begins in the string that starts here; 0 if it is none."""
     prefix = PREFIX.match(body, start)
     if prefix is not None:
         start = prefix.end()
-    return start if HEAD.match(body, start) else 0
+    try:  # what has line breaks or escapes has them here already
+        pybase64.b64decode(body[start : start + HEAD_CHARS], validate=True)
+    except (binascii.Error, ValueError):
+        return 0
+    return start
 
 
 def _replaced(pieces: Sequence[Piece], token: bytes, page: Sequence[Piece]) -> list[Piece]:
@@ -139,10 +145,12 @@ def _replaced(pieces: Sequence[Piece], token: bytes, page: Sequence[Piece]) -> l
         if isinstance(piece, memoryview):
             made.append(piece)
             continue
-        first, *others = piece.split(token)
-        made.append(first)
+        mark = token[-MARK_BYTES:]  # a search for the whole of it would take its time
+        first, *others = piece.split(mark)
         for other in others:
-            made += [*page, other]
+            made += [first[: len(mark) - len(token)], *page]
+            first = other
+        made.append(first)
     return made
 
 
