@@ -38,7 +38,7 @@ from shared.engine.embedded.sheet import (
     turned,
 )
 from shared.engine.embedded.tesseract import Tesseract
-from shared.engine.embedded.upright import Probe, first_guess, probe, second_guess
+from shared.engine.embedded.upright import Probe, first_guess, sample, second_guess
 from shared.engine.protocol import EngineState, Recipe
 from shared.errors import EngineFailed, OcrError
 from shared.image import inspect_page
@@ -72,6 +72,9 @@ LARGE_PIXELS: Final = 25_000_000
 
 CHUNK_PX: Final = 640
 """Lines of this width together make one step of recognition: some 20 ms of a core."""
+
+PARTLY_READ: Final = frozenset({Task.TABLE, Task.LAYOUT_ONLY})
+"""Tasks that need the text of some regions only."""
 
 AHEAD: Final = 2
 """Steps of recognition per thread that one page may have queued."""
@@ -243,10 +246,38 @@ async def _page(
         box = request.box if task is Task.REGION else None
         async with tools.large if size[0] * size[1] > LARGE_PIXELS else nullcontext():
             sheet = await crew.do(open_sheet, data, size, box, PIXELS_MAX)
-        found = await _look(tools, sheet, request.language, layout=answers.needs_layout(task))
-        plans = await crew.do(
-            plan_page, found.spans, found.regions, found.rulings, found.sheet.size
-        )
+        async with aclosing(_read_sheet(tools, recipe, request, sheet)) as pieces:
+            async for piece in pieces:
+                yield piece
+    finally:
+        tools.pages -= 1
+        crew.later(give_back_memory)
+
+
+class _Layout(msgspec.Struct, frozen=True):
+    """What is on an upright page besides its lines."""
+
+    regions: tuple[Region, ...] = ()
+    rulings: Rulings = Rulings()
+
+
+class _Found(msgspec.Struct, frozen=True):
+    """An upright page and the lines on it, before anything but the probe is read."""
+
+    sheet: Sheet
+    spans: tuple[Span, ...]
+    probe: Probe
+    layout: asyncio.Future[_Layout] | None
+    """At work already."""
+
+
+async def _read_sheet(
+    tools: _Tools, recipe: Recipe, request: Request, sheet: Sheet
+) -> AsyncGenerator[_Piece, None]:
+    """One decoded page. While one thread looks for its regions, the others read its lines."""
+    crew, task = tools.crew, request.task
+    found = await _look(tools, sheet, request.language, layout=answers.needs_layout(task))
+    try:
         reader = await crew.do(
             PageReader,
             tools.models,
@@ -255,47 +286,74 @@ async def _page(
             hint=request.language,
             probe=found.probe,
         )
-        async with aclosing(_blocks(tools, recipe, request, found, plans, reader)) as pieces:
+        early: dict[Span, Line] = {}
+        layout = _Layout()
+        if found.layout is not None:
+            if task not in PARTLY_READ and not reader.foreign:
+                early = await _early(crew, reader, found)
+            layout = await found.layout
+        size = found.sheet.size
+        plans = await crew.do(plan_page, found.spans, layout.regions, layout.rulings, size)
+        read = _lines(crew, _wanted(task, plans), reader, early)
+        async with aclosing(
+            _blocks(tools, recipe, request, found.sheet, layout.rulings, read, reader)
+        ) as pieces:
             async for piece in pieces:
                 yield piece
     finally:
-        tools.pages -= 1
-        crew.later(give_back_memory)
+        if found.layout is not None:
+            found.layout.cancel()
 
 
-class _Found(msgspec.Struct, frozen=True):
-    """An upright page and what is on it, before anything but the probe is read."""
-
-    sheet: Sheet
-    spans: tuple[Span, ...]
-    probe: Probe
-    regions: tuple[Region, ...] = ()
-    rulings: Rulings = Rulings()
+async def _early(crew: Crew, reader: PageReader, found: _Found) -> dict[Span, Line]:
+    """Lines read while the regions are being looked for, in the detector's order."""
+    early: dict[Span, Line] = {}
+    for chunk in _chunks(found.spans):
+        if found.layout is None or found.layout.done() or crew.threads < 2:
+            break
+        early.update((line.span, line) for line in await crew.do(reader.read, chunk))
+    return early
 
 
 async def _look(tools: _Tools, sheet: Sheet, hint: str | None, *, layout: bool) -> _Found:
-    """Turn the page upright and find its lines, and with `layout` its regions and rulings."""
+    """Turn the page upright and find its lines, and with `layout` begin to look for its regions."""
     crew, models = tools.crew, tools.models
     sheet = await crew.do(turned, sheet, await crew.do(first_guess, models, sheet))
-    spans, probed = await _detect(tools, sheet)
+    found = await _detect(tools, sheet, layout=layout)
     foreign = partial(foreign_confidence, tools.tesseract, hint=hint)
-    more = await crew.do(second_guess, models, sheet, probed, foreign)
-    if more:
-        sheet = await crew.do(turned, sheet, more)
-        spans, probed = await _detect(tools, sheet)
-    spans = await crew.do(with_bullets, sheet, spans)
-    if not layout:
-        return _Found(sheet, spans, probed)
-    regions = await crew.do(models.regions, sheet.pixels)
-    rulings = await crew.do(_rulings, sheet)
-    return _Found(sheet, spans, probed, regions_of(sheet, regions), rulings)
+    try:
+        more = await crew.do(second_guess, models, sheet, found.probe, foreign)
+    except BaseException:
+        _drop(found.layout)
+        raise
+    if not more:
+        return found
+    _drop(found.layout)
+    return await _detect(tools, await crew.do(turned, sheet, more), layout=layout)
 
 
-async def _detect(tools: _Tools, sheet: Sheet) -> tuple[tuple[Span, ...], Probe]:
+async def _detect(tools: _Tools, sheet: Sheet, *, layout: bool) -> _Found:
+    """Find the lines, then read the longest of them while the regions are looked for."""
     crew, models = tools.crew, tools.models
     quads = await crew.do(models.detect, sheet.pixels, alone=tools.pages == 1)
-    spans = await crew.do(spans_of, sheet, quads)
-    return spans, await crew.do(probe, models, sheet, spans)
+    regions = crew.submit(_layout, models, sheet) if layout else None
+    try:
+        spans = await crew.do(with_bullets, sheet, await crew.do(spans_of, sheet, quads))
+        chosen = await crew.do(sample, sheet, spans)
+        steps = [crew.do(models.recognise, pixels) for pixels in chosen.crops]
+        return _Found(sheet, spans, chosen.read(await asyncio.gather(*steps)), regions)
+    except BaseException:
+        _drop(regions)
+        raise
+
+
+def _drop(layout: asyncio.Future[_Layout] | None) -> None:
+    if layout is not None:
+        layout.cancel()
+
+
+def _layout(models: Models, sheet: Sheet) -> _Layout:
+    return _Layout(regions_of(sheet, models.regions(sheet.pixels)), _rulings(sheet))
 
 
 def _rulings(sheet: Sheet) -> Rulings:
@@ -311,22 +369,23 @@ async def _blocks(
     tools: _Tools,
     recipe: Recipe,
     request: Request,
-    found: _Found,
-    plans: Sequence[Plan],
+    sheet: Sheet,
+    rulings: Rulings,
+    read_plans: AsyncGenerator[tuple[Plan, list[Line]], None],
     reader: PageReader,
 ) -> AsyncGenerator[_Piece, None]:
-    """Read the planned blocks and compose the answer from them."""
-    crew, sheet = tools.crew, found.sheet
+    """Compose the answer from the planned blocks as they are read."""
+    crew = tools.crew
     answer = answers.open_answer(request, recipe, sheet.page)
     blocks: list[Block] = []
     lines: list[Line] = []
-    async with aclosing(_lines(crew, _wanted(request.task, plans), reader)) as read:
+    async with aclosing(read_plans) as read:
         async for plan, of_block in read:
             made = await crew.do(
                 make_block,
                 plan,
                 of_block,
-                found.rulings,
+                rulings,
                 tables=answer.tables,
                 plain=answer.plain,
             )
@@ -355,13 +414,16 @@ def _wanted(task: Task, plans: Sequence[Plan]) -> Sequence[Plan]:
 
 
 async def _lines(
-    crew: Crew, plans: Sequence[Plan], reader: PageReader
+    crew: Crew, plans: Sequence[Plan], reader: PageReader, early: dict[Span, Line]
 ) -> AsyncGenerator[tuple[Plan, list[Line]], None]:
-    """Read the plans' spans in order, a few steps ahead of the block that is due."""
+    """Read the plans' spans in order, a few steps ahead of the block that is due.
+
+    What was read `early` is not read again.
+    """
     spans_by_plan = [reader.joined(plan.category, plan.spans) for plan in plans]
-    chunks = _chunks([span for spans in spans_by_plan for span in spans])
+    chunks = _chunks([span for spans in spans_by_plan for span in spans if span not in early])
     ahead: deque[asyncio.Future[list[Line]]] = deque()
-    read: dict[Span, Line] = {}
+    read = dict(early)
     try:
         for plan, spans in zip(plans, spans_by_plan, strict=True):
             while any(span not in read for span in spans):

@@ -43,6 +43,18 @@ _CJK: Final = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}]")
 _LETTER: Final = regex.compile(r"\p{L}")
 
 
+class Sample(msgspec.Struct, frozen=True):
+    """The longest lines of a page."""
+
+    spans: tuple[Span, ...]
+    crops: tuple[Pixels, ...]
+    down: bool
+    """Most of the page's lines run down."""
+
+    def read(self, readings: Sequence[Reading]) -> Probe:
+        return Probe(self.spans, self.crops, tuple(readings), self.down)
+
+
 class Probe(msgspec.Struct, frozen=True):
     """The longest lines of a page, and what they read as."""
 
@@ -50,7 +62,6 @@ class Probe(msgspec.Struct, frozen=True):
     crops: tuple[Pixels, ...]
     readings: tuple[Reading, ...]
     down: bool
-    """Most of the page's lines run down."""
 
     @property
     def quality(self) -> float:
@@ -63,15 +74,14 @@ def first_guess(models: Models, sheet: Sheet) -> int:
     return _sure_turn(models, _inked(sheet.pixels))
 
 
-def probe(models: Models, sheet: Sheet, spans: Sequence[Span]) -> Probe:
-    """Read the longest lines of a page."""
+def sample(sheet: Sheet, spans: Sequence[Span]) -> Sample:
+    """The longest lines of a page, to be read."""
     shapes = [(max(sides(span.quad)), span) for span in spans]
     long = [(length, span) for length, span in shapes if length >= PROBE_RATIO * _thickness(span)]
     down = sum(n for n, span in long if span.vertical) > sum(n for n, span in long) / 2
     chosen = [span for _, span in sorted(long, key=_length, reverse=True) if span.vertical == down]
     crops = tuple(crop(sheet, span) for span in chosen[:PROBES])
-    readings = tuple(models.recognise(pixels) for pixels in crops)
-    return Probe(tuple(chosen[:PROBES]), crops, readings, down)
+    return Sample(tuple(chosen[:PROBES]), crops, down)
 
 
 def second_guess(models: Models, sheet: Sheet, found: Probe, foreign: Foreign) -> int:

@@ -13,7 +13,7 @@ pytest.importorskip("rapidocr", reason="needs the extra `embedded`")
 
 from shared.engine.embedded.models import Models, Pixels
 from shared.engine.embedded.sheet import Sheet, place, spans_of, turned
-from shared.engine.embedded.upright import first_guess, probe, second_guess
+from shared.engine.embedded.upright import Probe, first_guess, sample, second_guess
 from tests.pages.fonts import Face, FontMissing, font
 
 TURNS = (0, 90, 180, 270)
@@ -66,6 +66,11 @@ def unknown(_: Pixels) -> float:
     return 0.0
 
 
+def probe(of: Sheet) -> Probe:
+    chosen = sample(of, spans_of(of, models().detect(of.pixels, alone=True)))
+    return chosen.read([models().recognise(pixels) for pixels in chosen.crops])
+
+
 def sheet_of(name: str, turn: int) -> Sheet:
     try:
         image = draw(name)
@@ -85,8 +90,7 @@ def test_turned_pages_are_found_out(name: str, turn: int) -> None:
     page = sheet_of(name, turn)
     first = first_guess(models(), page)
     page = turned(page, first)
-    spans = spans_of(page, models().detect(page.pixels, alone=True))
-    found = probe(models(), page, spans)
+    found = probe(page)
     second = second_guess(models(), page, found, unknown)
     assert (first + second) % 360 == turn
     assert found.down is (name == "columns") or second != 0
@@ -95,7 +99,7 @@ def test_turned_pages_are_found_out(name: str, turn: int) -> None:
 def test_a_page_without_ink_lies_as_it_is() -> None:
     page = sheet(np.full((300, 200, 3), 255, np.uint8))
     assert first_guess(models(), page) == 0
-    found = probe(models(), page, spans_of(page, models().detect(page.pixels, alone=False)))
+    found = probe(page)
     assert (found.spans, second_guess(models(), page, found, unknown)) == ((), 0)
 
 
