@@ -4,11 +4,13 @@ by the frame, which writes one canonical line per request.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
 from typing import Final, TextIO
 
+import msgspec
 import structlog
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -40,6 +42,17 @@ NOISY: Final = (
     "openai",
 )
 """Loggers whose `info` is about themselves, not about our work."""
+
+
+class _Children(msgspec.Struct, frozen=True, kw_only=True):
+    """What is counted of the requests to one model with one outcome."""
+
+    requests: Counter
+    duration: Histogram
+    first_delta: Histogram
+    pages: Counter
+    prompt_tokens: Counter
+    completion_tokens: Counter
 
 
 class Metrics:
@@ -83,6 +96,7 @@ class Metrics:
             (*by_model, "kind"),
             registry=own,
         )
+        self._children: dict[tuple[str, str], _Children] = {}
         self._waiting = Gauge(
             "ocr_fleet_queue_depth", "Requests waiting for a slot", ("service",), registry=own
         ).labels(service)
@@ -102,14 +116,30 @@ class Metrics:
         completion_tokens: int = 0,
     ) -> None:
         """Count one request that is over."""
-        labels = {"service": self.service, "model": model}
-        self._requests.labels(outcome=outcome, **labels).inc()
-        self._duration.labels(**labels).observe(duration_s)
+        ours = self._children.get((model, outcome)) or self._label(model, outcome)
+        ours.requests.inc()
+        ours.duration.observe(duration_s)
         if first_delta_s is not None:
-            self._first_delta.labels(**labels).observe(first_delta_s)
-        self._pages.labels(**labels).inc(pages)
-        self._tokens.labels(kind="prompt", **labels).inc(prompt_tokens)
-        self._tokens.labels(kind="completion", **labels).inc(completion_tokens)
+            ours.first_delta.observe(first_delta_s)
+        if pages:
+            ours.pages.inc(pages)
+        if prompt_tokens or completion_tokens:
+            ours.prompt_tokens.inc(prompt_tokens)
+            ours.completion_tokens.inc(completion_tokens)
+
+    def _label(self, model: str, outcome: str) -> _Children:
+        """The time series of a model and an outcome: finding them by label costs more than
+        counting."""
+        labels = {"service": self.service, "model": model}
+        made = self._children[model, outcome] = _Children(
+            requests=self._requests.labels(outcome=outcome, **labels),
+            duration=self._duration.labels(**labels),
+            first_delta=self._first_delta.labels(**labels),
+            pages=self._pages.labels(**labels),
+            prompt_tokens=self._tokens.labels(kind="prompt", **labels),
+            completion_tokens=self._tokens.labels(kind="completion", **labels),
+        )
+        return made
 
     def set_load(self, *, waiting: int, in_flight: int) -> None:
         self._waiting.set(waiting)
@@ -130,30 +160,43 @@ def set_up_logging(
     stream = stream or sys.stderr
     terminal = stream.isatty()
     text = form is LogFormat.TEXT or (form is LogFormat.AUTO and terminal)
+    rendering = _as_text(terminal and not os.environ.get("NO_COLOR")) if text else _as_json()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*_first(service), structlog.stdlib.ExtraAdder()],
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *(_as_text(terminal and not os.environ.get("NO_COLOR")) if text else _as_json()),
+            foreign_pre_chain=[
+                structlog.stdlib.PositionalArgumentsFormatter(),
+                *_first(service),
+                structlog.stdlib.ExtraAdder(),
             ],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
         )
     )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     logging.captureWarnings(capture=True)
     for name in NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)
+    # Ours do not pass through `logging`: a line for every request would cost three times as much.
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *_first(service),
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        wrapper_class=structlog.stdlib.BoundLogger,
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        processors=[*_first(service), *rendering],
+        wrapper_class=structlog.make_filtering_bound_logger(level.upper()),
+        logger_factory=lambda name="": _Lines(name, stream),
         cache_logger_on_first_use=True,
     )
+
+
+class _Lines:
+    """Writes finished lines to a stream, whatever their level."""
+
+    def __init__(self, name: str, stream: TextIO) -> None:
+        self.name = name
+        self._stream = stream
+
+    def info(self, line: str) -> None:
+        self._stream.write(line + "\n")
+        self._stream.flush()
+
+    debug = warning = error = critical = exception = log = info
 
 
 def _first(service: str) -> list[Processor]:
@@ -167,7 +210,6 @@ def _first(service: str) -> list[Processor]:
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
-        structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
         add_service,
@@ -185,8 +227,15 @@ def _as_json() -> list[Processor]:
         structlog.processors.format_exc_info,  # the plain one: locals would hold pages and keys
         structlog.processors.EventRenamer("message"),
         _ordered,
-        structlog.processors.JSONRenderer(ensure_ascii=False, default=str),
+        structlog.processors.JSONRenderer(_encode),
     ]
+
+
+ENCODER: Final = json.JSONEncoder(ensure_ascii=False, default=str)
+
+
+def _encode(event: EventDict, **_: object) -> str:
+    return ENCODER.encode(event)
 
 
 def _ordered(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
