@@ -13,7 +13,7 @@ from router.fleet import Wire
 from shared.errors import InvalidRequest, OcrError
 from shared.http import Form, Incoming, Reply
 from shared.limits import MIB, Limits
-from shared.ocr import Result, Task
+from shared.ocr import BytesPage, Request, Result, Task
 from shared.streams import DeltaWriter
 from shared.wire import (
     chatvlm,
@@ -172,11 +172,21 @@ DEEPSEEK: Final = Operation(
     write=deepseek.write_result,
     write_error=deepseek.write_error,
 )
+_UPLOADED: Final = deepseek.Call(
+    request=Request(model=deepseek.MODEL, task=Task.TEXT, pages=(BytesPage(b""),))
+)
+
+
+def _write_file_error(error: OcrError) -> Reply:
+    """A bad image is named after the way it came."""
+    return deepseek.write_error(error, _UPLOADED)
+
+
 DEEPSEEK_FILE: Final = msgspec.structs.replace(
-    DEEPSEEK, path=deepseek.FILE, read=deepseek.read_file
+    DEEPSEEK, path=deepseek.FILE, read=deepseek.read_file, write_error=_write_file_error
 )
 DEEPSEEK_STREAM: Final = msgspec.structs.replace(
-    DEEPSEEK,
+    DEEPSEEK_FILE,
     path=deepseek.STREAM,
     read=deepseek.read_stream,
     writer=deepseek_stream.DeltaWriter,

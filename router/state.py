@@ -55,8 +55,8 @@ class State:
         self._prober = Prober(self._probe, self._report, settings.probe)
         self._resolver = Resolver(_resolve, self._found, settings.resolve)
         self._session: aiohttp.ClientSession | None = None
-        self._owner: dict[str, str] = {}
-        """Service by replica."""
+        self._owners: dict[str, tuple[str, ...]] = {}
+        """Services by replica: one server may have the models of several."""
         self._stack = AsyncExitStack()
 
     @property
@@ -104,14 +104,14 @@ class State:
         if service is None:
             return
         self.pools[name].set_replicas({url.rstrip("/"): service.slots for url in urls})
-        self._owner = {
-            replica.url: owner
-            for owner, pool in self.pools.items()
-            for replica in pool.snapshot().replicas
-            if not replica.draining
-        }
-        self.told = {url: told for url, told in self.told.items() if url in self._owner}
-        self._prober.set_targets(self._owner)
+        owners: dict[str, tuple[str, ...]] = {}
+        for owner, pool in self.pools.items():
+            for replica in pool.snapshot().replicas:
+                if not replica.draining:
+                    owners[replica.url] = (*owners.get(replica.url, ()), owner)
+        self._owners = owners
+        self.told = {url: told for url, told in self.told.items() if url in owners}
+        self._prober.set_targets(owners)
 
     # ---- probing
 
@@ -134,9 +134,9 @@ class State:
         return Health.READY if well else Health.NOT_READY
 
     def _report(self, url: str, health: Health, _: float) -> None:
-        owner = self._owner.get(url)
-        if owner is not None and owner in self.pools:
-            self.pools[owner].probed(url, health)
+        for owner in self._owners.get(url, ()):
+            if owner in self.pools:
+                self.pools[owner].probed(url, health)
 
     async def _watch_lag(self) -> None:
         loop = asyncio.get_running_loop()

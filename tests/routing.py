@@ -31,6 +31,8 @@ from tests.serving import served
 START_S_MAX = 10.0
 STOP_S_MAX = 10.0
 
+ROUTER_WORDS = "OCR_FLEET_ROUTER_"
+
 Entry = str | Sequence[str] | Mapping[str, object]
 """A replica's URL, several, or a whole entry of the fleet file."""
 
@@ -84,10 +86,14 @@ def routed(
 def routed_fleet(
     names: Sequence[str] = SERVICES, engine: str = "fake", **settings: Any
 ) -> Iterator[Routed]:
-    """Services in threads and a router in front of them; `settings` are of all of them."""
+    """Services in threads and a router in front of them; `settings` are the services', or where
+    their names say so the router's."""
     with ExitStack() as stack:
-        urls = {name: stack.enter_context(served(name, engine, **settings)) for name in names}
-        yield stack.enter_context(routed(urls))
+        router = {name: one for name, one in settings.items() if name.startswith(ROUTER_WORDS)}
+        words: dict[str, Any] = {name: settings[name] for name in settings.keys() - router.keys()}
+        urls = {name: stack.enter_context(served(name, engine, **words)) for name in names}
+        told: dict[str, Any] = dict(router)
+        yield stack.enter_context(routed(urls, **told))
 
 
 def fleet_text(services: Mapping[str, Entry], aliases: Mapping[str, str] | None = None) -> str:
