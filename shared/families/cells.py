@@ -96,14 +96,6 @@ class CellFilter:
         return True
 
 
-def read_cells(text: str, *, place: Place, texts: bool = True) -> tuple[Block, ...]:
-    """The cells of a whole answer, as `CellFilter` writes them."""
-    cells = CellFilter(place, texts=texts)
-    cells.feed(text)
-    cells.close()
-    return tuple(cells.cells)
-
-
 def read_cell(text: str) -> tuple[Block, ...]:
     """The cell of one object's text, mended where it is damaged; all of an object around a list."""
     for attempt in (text, _BAD_ESCAPE.sub(r"\\\\", text)):

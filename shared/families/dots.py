@@ -11,9 +11,10 @@ from typing import Final
 from PIL.Image import Image, Resampling
 
 from shared.engine.family import PageWork, Question
-from shared.families.cells import CellFilter, read_cells
+from shared.families.cells import CellFilter
 from shared.families.sizes import clipped, resized, scaled, smart_size, within_ratio
 from shared.families.work import OneAnswer, drawn, no_page, unable
+from shared.layout import read_dots
 from shared.ocr import Box, Request, Size, Task
 
 NAME: Final = "dots.ocr"
@@ -99,9 +100,7 @@ class DotsFamily:
             return OneAnswer(question)
         place = partial(_place, seen=seen, sent=page.size)
         texts = request.task is Task.LAYOUT
-        return OneAnswer(
-            question, CellFilter(place, texts=texts), partial(read_cells, place=place, texts=texts)
-        )
+        return OneAnswer(question, CellFilter(place, texts=texts), read_dots)
 
     def _words(self, request: Request, size: Size) -> str:
         match request.task:

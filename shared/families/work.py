@@ -33,7 +33,7 @@ class OneAnswer:
     Args:
         question: what is asked.
         filter: what the text goes through; without it, it passes as it is.
-        blocks: reads the layout out of the text as the model wrote it.
+        blocks: reads the layout out of the text as it was told.
     """
 
     def __init__(
@@ -45,21 +45,24 @@ class OneAnswer:
         self.questions: Sequence[Question] = (question,)
         self._filter = filter
         self._read_blocks = blocks
-        self._said: list[str] = []
+        self._told: list[str] = []
 
     def feed(self, number: int, text: str) -> str:  # noqa: ARG002 - there is one question
-        if self._read_blocks is not None:
-            self._said.append(text)
-        return text if self._filter is None else self._filter.feed(text)
+        return self._tell(text if self._filter is None else self._filter.feed(text))
 
     def end(self, number: int) -> str:  # noqa: ARG002 - there is one question
-        return "" if self._filter is None else self._filter.close()
+        return self._tell("" if self._filter is None else self._filter.close())
 
     def cut(self) -> str:
         return ""
 
     def blocks(self) -> tuple[Block, ...]:
-        return () if self._read_blocks is None else self._read_blocks("".join(self._said))
+        return () if self._read_blocks is None else self._read_blocks("".join(self._told))
+
+    def _tell(self, text: str) -> str:
+        if self._read_blocks is not None:
+            self._told.append(text)
+        return text
 
 
 def drawn(question: Question, sampling: Sampling) -> Question:

@@ -4,6 +4,7 @@ long answer, at many)."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from shared.engine.family import PageWork
 
@@ -26,6 +27,9 @@ def every_way(open_work: Callable[[], PageWork], *answers: str) -> str:
     assert told(open_work(), answers, list) == whole
     longest = max(map(len, answers), default=0)
     for cut in range(1, longest, 1 + longest // CUTS_MAX):
-        said = told(open_work(), answers, lambda answer, at=cut: [answer[:at], answer[at:]])
-        assert said == whole, f"cut at {cut}"
+        assert told(open_work(), answers, partial(_cut, at=cut)) == whole, f"cut at {cut}"
     return whole
+
+
+def _cut(answer: str, at: int) -> list[str]:
+    return [answer[:at], answer[at:]]
