@@ -20,19 +20,15 @@ class Turns:
     """Shares out the loop's time between the bodies that are being received."""
 
     def __init__(self) -> None:
-        self._left_bytes = TURN_BYTES
-        self._is_renewed = True
+        self._left_bytes = 0
+        self._turn_s = 0.0
 
-    def spend(self, count: int) -> bool:
-        """Whether whoever has received so much may go on in this turn."""
+    def spend(self, count: int, turn_s: float) -> bool:
+        """Whether whoever has received so much may go on in this turn, which began then."""
+        if turn_s != self._turn_s:
+            self._turn_s, self._left_bytes = turn_s, TURN_BYTES
         self._left_bytes -= count
-        if self._is_renewed:
-            self._is_renewed = False
-            asyncio.get_running_loop().call_soon(self._renew)
         return self._left_bytes > 0
-
-    def _renew(self) -> None:
-        self._left_bytes, self._is_renewed = TURN_BYTES, True
 
 
 class Intake(asyncio.BufferedProtocol):
@@ -53,7 +49,8 @@ class Intake(asyncio.BufferedProtocol):
         self._stands_for = stands_for
         self._turns = turns
         self._filled_bytes = len(first)
-        self._whole: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self._whole: asyncio.Future[None] = self._loop.create_future()
 
     async def receive(self) -> bytearray:
         """The whole body.
@@ -71,7 +68,9 @@ class Intake(asyncio.BufferedProtocol):
         finally:
             self._view.release()
             self._transport.set_protocol(self._stands_for)
-        return self.buffer
+            # uvloop remembers this object's methods for as long as the connection lives.
+            buffer, self.buffer = self.buffer, bytearray()
+        return buffer
 
     # ---- what the transport calls
 
@@ -85,9 +84,9 @@ class Intake(asyncio.BufferedProtocol):
             self._transport.pause_reading()
             if not self._whole.done():
                 self._whole.set_result(None)
-        elif not self._turns.spend(nbytes):
+        elif not self._turns.spend(nbytes, self._loop.time()):
             self._transport.pause_reading()
-            asyncio.get_running_loop().call_soon(self._go_on)
+            self._loop.call_soon(self._go_on)
 
     def _go_on(self) -> None:
         if not self._whole.done() and not self._transport.is_closing():

@@ -20,6 +20,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from router import passing
+from router.abilities import Form
 from router.dialects import (
     LIMITS,
     MODEL_HEADER,
@@ -338,7 +339,8 @@ class Front:
             _tell_losses(exchange, turn)
             if number:
                 yield Text(stops.feed("\n\n"))
-            async with aclosing(self._turn(exchange, turn)) as deltas:
+            is_last = number == len(parts) - 1
+            async with aclosing(self._turn(exchange, turn, is_last=is_last)) as deltas:
                 async for delta in deltas:
                     end = delta if isinstance(delta, Done) else None
                     if isinstance(delta, Text):
@@ -355,9 +357,13 @@ class Front:
             yield Text(rest)
         yield _joined(ends)
 
-    async def _turn(self, exchange: Exchange, turn: Turn) -> AsyncGenerator[Delta, None]:
+    async def _turn(
+        self, exchange: Exchange, turn: Turn, *, is_last: bool
+    ) -> AsyncGenerator[Delta, None]:
         """One page asked of one service, and what it says as the caller wants it told."""
         ask = await self._ask(exchange, turn)
+        if is_last and not _wants_size(turn):
+            exchange.splice = Splice()  # a form holds the pages anew; once is enough
         async with self.upstream.ask(ask) as answer:
             if answer.status != 200:
                 raise read_error(turn, await answer.whole())
@@ -617,17 +623,22 @@ async def _fleets_deltas(answer: Upstreamed) -> AsyncGenerator[Delta, None]:
 async def _size(
     exchange: Exchange, turn: Turn, headers: Mapping[str, str]
 ) -> tuple[int, int] | None:
-    """The page's size, from whoever knows it."""
+    """The page's size, from whoever knows it; looked up only where boxes are to be converted."""
     size = told_size(headers)
-    if size is not None or not turn.wanted.pages:
+    if size is not None or not _wants_size(turn):
         return size
     return await asyncio.to_thread(_look, exchange.splice, turn.wanted.pages[-1])
 
 
+def _wants_size(turn: Turn) -> bool:
+    return bool(turn.wanted.pages) and not turn.form is turn.asked.form is Form.PLAIN
+
+
 def _look(splice: Splice, page: Page) -> tuple[int, int] | None:
-    if isinstance(page, EncodedPage):
-        page = EncodedPage(splice.page(page.data))
-    return page_size(page)
+    if not splice or not isinstance(page, EncodedPage):
+        return page_size(page)
+    # A page's token begins as the page does, which mostly is enough.
+    return page_size(page) or page_size(EncodedPage(splice.page(page.data)))
 
 
 def _keep_facts(exchange: Exchange, headers: Mapping[str, str]) -> None:

@@ -33,21 +33,25 @@ class Ask:
     """A first frame of its stream; none: a whole answer."""
     stream_type: str = ""
 
-    def message(self, service: str) -> bytes:
+    def message(self, service: str, body: bytes | None = None) -> bytes:
+        """The whole request for a service's model."""
+        body = self.body if body is None else body
         lines = [
             f"POST {self.path} HTTP/1.1",
             "host: router",
             f"content-type: {self.media_type}",
             f"x-ocr-model: {MODELS[service]}",
-            f"content-length: {len(self.body)}",
+            f"content-length: {len(body)}",
         ]
-        return ("\r\n".join(lines) + "\r\n\r\n").encode() + self.body
+        return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
 
 
-def _form(*parts: tuple[str, str | bytes]) -> bytes:
+def form(*parts: tuple[str, str | bytes]) -> bytes:
+    """Bytes are files."""
     body = b""
     for name, value in parts:
-        filename = '; filename="a.png"\r\ncontent-type: image/png' if value == png() else ""
+        is_file = isinstance(value, bytes)
+        filename = '; filename="a.png"\r\ncontent-type: image/png' if is_file else ""
         data = value if isinstance(value, bytes) else value.encode()
         body += f'--{BOUNDARY}\r\ncontent-disposition: form-data; name="{name}"'.encode()
         body += filename.encode() + b"\r\n\r\n" + data + b"\r\n"
@@ -69,8 +73,8 @@ NDJSON_TYPE = "application/x-ndjson"
 CHUNK = b'data: {"id":"chatcmpl-1","choices":[{"index":0,"delta":{"content":"one"}}]}\n\n'
 CHAT = "/v1/chat/completions"
 BATCH = json.dumps({"requests": [{"image_base64": PAGE}] * 2}).encode()
-UPLOAD = _form(("file", png()))
-UPLOADS = _form(("files", png()), ("files", png()))
+UPLOAD = form(("file", png()))
+UPLOADS = form(("files", png()), ("files", png()))
 
 ASKS = [
     Ask("openai", CHAT, _chat(stream=False), own="lighton", other="deepseek"),
@@ -116,7 +120,7 @@ ASKS = [
     Ask(
         "chatvlm chat",
         "/chat",
-        _form(("file", png()), ("prompt", "hi")),
+        form(("file", png()), ("prompt", "hi")),
         FORM,
         own="chatvlm",
         other="dots",
