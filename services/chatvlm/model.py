@@ -7,7 +7,11 @@ from typing import Final
 
 import msgspec
 
+from services.chatvlm.got import GOT
+from services.chatvlm.qwen import QWEN2, QWEN3
+from shared.engine.family import Family
 from shared.engine.protocol import Recipe
+from shared.families.dots import dots_family
 from shared.ocr import Request, Task
 
 DEFAULT: Final = "qwen3_vl_2b"
@@ -23,6 +27,41 @@ RECIPES: Final[Mapping[str, Recipe]] = {
     "dots_ocr": Recipe(model="dots_ocr", tables="html", layout="dots"),
 }
 """By id, in the documented order."""
+
+CHECKPOINTS: Final[Mapping[str, str]] = {
+    "got_ocr": "stepfun-ai/GOT-OCR-2.0-hf",
+    "qwen_vl_2b": "Qwen/Qwen2-VL-2B-Instruct",
+    "qwen_vl_7b": "Qwen/Qwen2-VL-7B-Instruct",
+    "qwen3_vl_2b": "Qwen/Qwen3-VL-2B-Instruct",
+    "qwen3_vl_4b": "Qwen/Qwen3-VL-4B-Instruct",
+    "qwen3_vl_8b": "Qwen/Qwen3-VL-8B-Instruct",
+    "dots_ocr": "rednote-hilab/dots.ocr",
+}
+"""The weights of each. The document names GOT's first repository, whose code runs on old versions
+of transformers only; this is the same model for today's."""
+
+FAMILIES: Final[Mapping[str, Family]] = {
+    "got_ocr": GOT,
+    "qwen_vl_2b": QWEN2,
+    "qwen_vl_7b": QWEN2,
+    "qwen3_vl_2b": QWEN3,
+    "qwen3_vl_4b": QWEN3,
+    "qwen3_vl_8b": QWEN3,
+    "dots_ocr": dots_family(CHECKPOINTS["dots_ocr"]),
+}
+"""How each is asked, by id."""
+
+
+def family_for(model: str, checkpoint: str = "") -> Family:
+    """The recipe of a model's weights; a checkpoint named in a setting may be a newer one."""
+    name = checkpoint.casefold()
+    if "dots" in name:
+        return dots_family(checkpoint)
+    if "qwen3-vl" in name:
+        return QWEN3
+    if "qwen2-vl" in name or "qwen2.5-vl" in name or "qwen2_5-vl" in name:
+        return QWEN2
+    return FAMILIES[model]
 
 
 def task_for(request: Request) -> Request:
