@@ -4,6 +4,7 @@ the work is `front`'s.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -36,7 +37,6 @@ from router.translate import WIRES
 from router.words import understand
 from shared.body import Buffer, Scope, form_boundary, read_chunks, read_head, read_whole
 from shared.errors import (
-    Cancelled,
     InvalidRequest,
     NoSuchRoute,
     OcrError,
@@ -61,6 +61,10 @@ MODELS: Final = "/v1/models"
 UNLOAD: Final = "/models/{name:str}"
 
 AMBIGUOUS: Final = SHAPES.replace("fits none", "fits more than one")
+
+
+SEEN_BYTES_MAX: Final = 64 * 1024
+"""Of a body that is not whole: where its first keys stand."""
 
 
 class _Keys(msgspec.Struct):
@@ -95,7 +99,7 @@ class Routes:
         """Port 8100: every dialect, every model."""
         return [
             self._asking("/v1/chat/completions", self._speak(OPENAI, _any), OPENAI),
-            self._asking("/ocr", self.ocr, DEEPSEEK),
+            self._shared(sniff, _any),
             *self._deepseek(_any),
             *self._chatvlm(_any),
             Route("DELETE", UNLOAD, self.unload, write_error=chatvlm.write_error),
@@ -107,7 +111,7 @@ class Routes:
     def legacy(self) -> list[Route]:
         """Port 8000: deepseek's and chatvlm's documents, and nothing else."""
         return [
-            self._asking("/ocr", self.legacy_ocr, DEEPSEEK),
+            self._shared(documented_dialect, self.documented),
             *self._deepseek(self.documented),
             *self._chatvlm(self.documented),
             Route(
@@ -158,6 +162,31 @@ class Routes:
             write_error=operation.write_error,
             read=read,
         )
+
+    def _shared(self, told: Callable[[Incoming], Operation], named: Named) -> Route:
+        """`/ocr`, which several dialects share: `told` says which one a request speaks, and so in
+        whose shape its errors are, be its body whole or broken off."""
+
+        async def read(exchange: Exchange, scope: Scope) -> Incoming:
+            seen = bytearray()
+            try:
+                return await self._read(exchange, scope, self._settings.body_bytes_max, seen)
+            except OcrError as error:
+                head = msgspec.structs.replace(read_head(scope), body=bytes(seen))
+                with contextlib.suppress(InvalidRequest):
+                    error.add_note(told(head).dialect)
+                raise
+
+        async def ocr(exchange: Exchange) -> Answer:
+            operation = told(exchange.incoming)
+            try:
+                model = named(exchange.incoming, operation)
+                return await self._front.operate(exchange, operation, model)
+            except OcrError as error:
+                error.add_note(operation.dialect)
+                raise
+
+        return Route("POST", "/ocr", ocr, write_error=_write_noted, read=read)
 
     def find(self, scope: Scope) -> Route | None:
         """The routes under a prefix: `/<service>/...` and `/m/<model>/v1/...`."""
@@ -211,8 +240,11 @@ class Routes:
 
     # ---- reading
 
-    async def _read(self, exchange: Exchange, scope: Scope, bytes_max: int) -> Incoming:
-        """The request with its body as it came, held within the budget until it is answered."""
+    async def _read(
+        self, exchange: Exchange, scope: Scope, bytes_max: int, seen: bytearray | None = None
+    ) -> Incoming:
+        """The request with its body as it came, held within the budget until it is answered. The
+        beginning of a body that comes in pieces is also put into `seen`."""
         incoming = read_head(scope)
         length = incoming.headers.get("content-length", "")
         expected = min(int(length), bytes_max) if length.isascii() and length.isdigit() else 0
@@ -221,6 +253,8 @@ class Routes:
         if body is None:
             chunks: list[bytes] = []
             async for chunk in read_chunks(incoming, exchange.receive, bytes_max=bytes_max):
+                if seen is not None and len(seen) < SEEN_BYTES_MAX:
+                    seen += chunk[:SEEN_BYTES_MAX]
                 await hold.add(len(chunk))
                 chunks.append(chunk)
             body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
@@ -257,30 +291,6 @@ class Routes:
         if name and fleet.aliases.get(name, name) not in models:
             raise UnknownModel(f"Model '{name}' not found. Available: {', '.join(models)}")
         return name
-
-    async def ocr(self, exchange: Exchange) -> Answer:
-        """Three formats share this path; their bodies tell them apart."""
-        return await self._retold(exchange, sniff(exchange.incoming), _any)
-
-    async def legacy_ocr(self, exchange: Exchange) -> Answer:
-        """Two formats share it here: JSON is deepseek's whatever it holds."""
-        kind = exchange.incoming.headers.get("content-type", "").partition(";")[0].strip().lower()
-        is_json = kind == "application/json" or kind.endswith("+json")
-        if not kind and exchange.incoming.body.lstrip()[:1] == b"{":
-            is_json = True
-        operation = DEEPSEEK if is_json else CHATVLM
-        return await self._retold(exchange, operation, self.documented)
-
-    async def _retold(self, exchange: Exchange, operation: Operation, named: Named) -> Answer:
-        """Answer in the dialect that the body turned out to be, errors too."""
-        try:
-            model = named(exchange.incoming, operation)
-            return await self._front.operate(exchange, operation, model)
-        except Cancelled:
-            raise
-        except OcrError as error:
-            exchange.failed(error, error.detail)
-            return operation.write_error(error)
 
     async def deepseek_batch(self, exchange: Exchange, model: str | None) -> Answer:
         incoming = exchange.incoming
@@ -384,6 +394,23 @@ def _models(fleet: Fleet, wire: Wire) -> list[str]:
     return [model for one in fleet.services if one.wire is wire for model in one.models]
 
 
+def _write_noted(error: OcrError) -> Reply:
+    """In the shape of the dialect an error is marked with; DeepSeek-OCR's where nobody knows."""
+    dialects = {operation.dialect: operation for operation in (DEEPSEEK, DOTS, CHATVLM)}
+    notes = getattr(error, "__notes__", ())
+    operation = next((dialects[note] for note in notes if note in dialects), DEEPSEEK)
+    return operation.write_error(error)
+
+
+def documented_dialect(incoming: Incoming) -> Operation:
+    """Two formats share `/ocr` of the legacy port: JSON is deepseek's whatever it holds."""
+    kind = incoming.headers.get("content-type", "").partition(";")[0].strip().lower()
+    is_json = kind == "application/json" or kind.endswith("+json")
+    if not kind and incoming.body.lstrip()[:1] == b"{":
+        is_json = True
+    return DEEPSEEK if is_json else CHATVLM
+
+
 def sniff(incoming: Incoming) -> Operation:
     """Which of the formats of `/ocr` a request is.
 
@@ -399,7 +426,8 @@ def sniff(incoming: Incoming) -> Operation:
         keys = _KEYS.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         # Broken JSON, or line breaks inside a string: the dialect's own reader knows what to say.
-        return DOTS if b'"image"' in body[:65536] and b'"image_base64"' not in body else DEEPSEEK
+        head = body[:SEEN_BYTES_MAX]
+        return DOTS if b'"image"' in head and b'"image_base64"' not in head else DEEPSEEK
     match _says(keys.image), _says(keys.image_base64):
         case (True, True):
             raise InvalidRequest(AMBIGUOUS)
