@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from statistics import median
 
@@ -15,6 +16,30 @@ MARGIN_EM = 0.12
 
 EM_EMPTY = 20.0
 """The height of a line, in pixels, that stands in where there is no line to measure."""
+
+
+class Shelves:
+    """Things by how high they stand on the page, so that those at one level are found without a
+    look at all the others.
+
+    Args:
+        step: the height of a shelf, about that of what stands on it.
+    """
+
+    def __init__(self, step: float) -> None:
+        self._step = max(1.0, step)
+        self._shelves: defaultdict[int, list[int]] = defaultdict(list)
+
+    def put(self, number: int, box: Bounds) -> None:
+        for shelf in self._at(box):
+            self._shelves[shelf].append(number)
+
+    def near(self, box: Bounds) -> list[int]:
+        """The numbers of what may stand at the level of a box, in order, each once."""
+        return sorted({n for shelf in self._at(box) for n in self._shelves.get(shelf, ())})
+
+    def _at(self, box: Bounds) -> range:
+        return range(int(box[1] // self._step), int(box[3] // self._step) + 1)
 
 
 def width(box: Bounds) -> float:

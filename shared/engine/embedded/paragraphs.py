@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from statistics import median
@@ -10,8 +11,10 @@ from typing import Final
 import msgspec
 
 from shared.engine.embedded.bounds import (
+    Shelves,
     centre_y,
     foot,
+    height,
     line_height,
     overlap_x,
     same_row,
@@ -62,51 +65,63 @@ Labels = Mapping[int, str]
 
 def segments_of(spans: Sequence[Span], em: float, labels: Labels) -> list[Segment]:
     """Join the pieces of printed lines, from top to bottom and from left to right."""
+    feet = {span.index: foot(span) for span in spans}
+    by_left = sorted(spans, key=lambda span: span.box[0])
     groups: list[list[Span]] = []
-    near: list[list[Span]] = []
-    for span in sorted(spans, key=lambda span: foot(span)[0]):
-        left = foot(span)[0]
-        near = [group for group in near if foot(group[-1])[2] > left - WORD_GAP_EM * em]
-        group = _group_for(span, near, em, labels)
-        if group is None or _starts_column(span, group[-1], spans):
-            groups.append([span])
-            near.append(groups[-1])
-        else:
-            group.append(span)
+    begun = Shelves(em)
+    for span in sorted(spans, key=lambda span: feet[span.index][0]):
+        box = feet[span.index]
+        at = _group_for(span, begun.near(box), groups, feet, em, labels)
+        if at is None or _starts_column(span, groups[at][-1], by_left):
+            at = len(groups)
+            groups.append([])
+        groups[at].append(span)
+        begun.put(at, box)
     found = [
-        Segment(spans=tuple(group), box=union(foot(span) for span in group)) for group in groups
+        Segment(spans=tuple(group), box=union(feet[span.index] for span in group))
+        for group in groups
     ]
     return sorted(found, key=lambda segment: (centre_y(segment.box), segment.box[0]))
 
 
 def _group_for(
-    span: Span, groups: list[list[Span]], em: float, labels: Labels
-) -> list[Span] | None:
-    """The begun line that this span goes on with."""
-    box = foot(span)
-    for group in reversed(groups):
-        last = group[-1]
-        gap = box[0] - foot(last)[2]
-        if not -2 * em < gap < WORD_GAP_EM * em or not same_row(box, foot(last)):
+    span: Span,
+    level: Sequence[int],
+    groups: Sequence[Sequence[Span]],
+    feet: Mapping[int, Bounds],
+    em: float,
+    labels: Labels,
+) -> int | None:
+    """Of the begun lines at its level the last that this span goes on with."""
+    box = feet[span.index]
+    for at in reversed(level):
+        last = groups[at][-1]
+        end = feet[last.index]
+        if not -2 * em < box[0] - end[2] < WORD_GAP_EM * em or not same_row(box, end):
             continue
+        gap = box[0] - end[2]
         small, large = sorted((line_height(span), line_height(last)))
         alike = large < HEIGHT_RATIO_MAX * min(em, small)
         if alike and gap < WORD_GAP_EM * small and _same_label(span, last, labels):
-            return group
+            return at
     return None
 
 
-def _starts_column(span: Span, left: Span, spans: Sequence[Span]) -> bool:
+def _starts_column(span: Span, left: Span, by_left: Sequence[Span]) -> bool:
     """The span's neighbours above and below begin at the same place: the gap is a gutter."""
     em = line_height(span)
+    place = span.box[0]
     if width(left.box) < LIST_MARK_EM * em:
         return False
-    aligned = 0
-    for other in spans:
-        near = abs(centre_y(other.box) - centre_y(span.box)) < NEAR_LINES * em
-        if other is not span and near and abs(other.box[0] - span.box[0]) < ALIGNED_EM * em:
-            aligned += 1
-    return aligned >= 2
+    low = bisect_right(by_left, place - ALIGNED_EM * em, key=_left)
+    high = bisect_left(by_left, place + ALIGNED_EM * em, key=_left)
+    near = (abs(centre_y(o.box) - centre_y(span.box)) < NEAR_LINES * em for o in by_left[low:high])
+    # It is one of them itself.
+    return sum(near) > 2
+
+
+def _left(span: Span) -> float:
+    return span.box[0]
 
 
 def _same_label(a: Span, b: Span, labels: Labels) -> bool:
@@ -136,7 +151,8 @@ def _level(a: Bounds, b: Bounds) -> bool:
 def chains_of(segments: Sequence[Segment], em: float) -> list[list[Segment]]:
     """Segments that follow each other down a column, with no other beside them in between."""
     ordered = sorted(segments, key=lambda segment: segment.box[1])
-    below = [_nearest_below(at, ordered, em) for at in range(len(ordered))]
+    tallest = max((height(segment.box) for segment in ordered), default=0.0)
+    below = [_nearest_below(at, ordered, tallest, em) for at in range(len(ordered))]
     above: dict[int, int] = {}
     for at, nearest in enumerate(below):
         if len(nearest) == 1:
@@ -157,11 +173,13 @@ def chains_of(segments: Sequence[Segment], em: float) -> list[list[Segment]]:
     return chains
 
 
-def _nearest_below(at: int, ordered: Sequence[Segment], em: float) -> list[int]:
+def _nearest_below(at: int, ordered: Sequence[Segment], tallest: float, em: float) -> list[int]:
     """The segments of the next row below that stand under this one; several part a chain."""
     box = ordered[at].box
     found: list[int] = []
-    for other in range(len(ordered)):
+    # Nothing that begins higher can have its centre below this one's.
+    first = bisect_left(ordered, centre_y(box) - tallest / 2, key=_top)
+    for other in range(first, len(ordered)):
         under = ordered[other].box
         if under[1] > box[3] + LINE_GAP_MAX_EM * em:
             break
@@ -175,6 +193,10 @@ def _nearest_below(at: int, ordered: Sequence[Segment], em: float) -> list[int]:
             continue
         found.append(other)
     return found
+
+
+def _top(segment: Segment) -> float:
+    return segment.box[1]
 
 
 def paragraphs_of(chains: Sequence[Sequence[Segment]], labels: Labels) -> list[list[Segment]]:

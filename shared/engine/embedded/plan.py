@@ -4,12 +4,13 @@ read, so that recognition can stream block by block. Geometry alone; text is `bl
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Final
 
 from shared.engine.embedded.areas import Area, find_areas
 from shared.engine.embedded.bounds import (
+    Shelves,
     area,
     centre_x,
     em_of,
@@ -95,19 +96,27 @@ def plan_page(
 
 def _drawn(rulings: Rulings, spans: Sequence[Span], em: float) -> Rulings:
     """Leave out strokes of large letters, and lines struck through or drawn under words."""
+    shelves = Shelves(em)
     boxes = [span.box for span in spans]
+    for number, box in enumerate(boxes):
+        shelves.put(number, box)
+
+    def level(low: float, high: float) -> Iterator[Bounds]:
+        return (boxes[number] for number in shelves.near((0.0, low, 0.0, high)))
+
     horizontal = [
         (x1, y, x2)
         for x1, y, x2 in rulings.horizontal
-        if x2 - x1 >= 1.5 * em and not any(_through(box, x1, y, x2) for box in boxes)
+        if x2 - x1 >= 1.5 * em and not any(_through(box, x1, y, x2) for box in level(y, y))
     ]
     vertical = [
         (x, y1, y2)
         for x, y1, y2 in rulings.vertical
         if y2 - y1 >= em
+        # A line that holds most of the ruling holds its middle.
         and not any(
             box[0] < x < box[2] and overlap_y(box, (x, y1, x, y2)) > 0.8 * (y2 - y1)
-            for box in boxes
+            for box in level((y1 + y2) / 2, (y1 + y2) / 2)
         )
     ]
     return Rulings(horizontal=tuple(horizontal), vertical=tuple(vertical))
