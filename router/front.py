@@ -623,7 +623,8 @@ async def _fleets_deltas(answer: Upstreamed) -> AsyncGenerator[Delta, None]:
 async def _size(
     exchange: Exchange, turn: Turn, headers: Mapping[str, str]
 ) -> tuple[int, int] | None:
-    """The page's size, from whoever knows it; looked up only where boxes are to be converted."""
+    """The page's size, from whoever knows it; looked up only where boxes are to be converted,
+    or the caller is to be told."""
     size = told_size(headers)
     if size is not None or not _wants_size(turn):
         return size
@@ -631,7 +632,8 @@ async def _size(
 
 
 def _wants_size(turn: Turn) -> bool:
-    return bool(turn.wanted.pages) and not turn.form is turn.asked.form is Form.PLAIN
+    is_plain = turn.form is turn.asked.form is Form.PLAIN
+    return bool(turn.wanted.pages) and (turn.tells_size or not is_plain)
 
 
 def _look(splice: Splice, page: Page) -> tuple[int, int] | None:

@@ -63,6 +63,8 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     outgoing: Outgoing
     form: Form
     """The form that the caller's dialect writes the answer in."""
+    tells_size: bool = False
+    """Whether the caller's dialect has a field for the page's size."""
     clamped: tuple[str, ...] = ()
     """Fields that were moved into the service's range."""
 
@@ -101,6 +103,7 @@ def make_turn(wanted: Request, target: Target, dialect: str) -> Turn:
         asked=asked,
         outgoing=WIRES[target.service.wire].write_request(request),
         form=wanted_form(dialect, wanted.task, asked.form),
+        tells_size=dialect == "chatvlm",
         clamped=clamped,
     )
 

@@ -172,8 +172,8 @@ def _chatvlm(request: Received) -> dict[str, Any]:
     text = write_dots(BLOCKS) if model == "dots_ocr" else PLAIN
     answer = {"model": model, "processing_time": 0.1}
     if request.path == "/chat":
-        return {"response": text, "prompt": request.query.get("prompt", ""), **answer}
-    return {"text": text, "image_size": list(SIZE), "language": None, **answer}
+        return {"response": text, **answer, "prompt": request.query.get("prompt", "")}
+    return {"text": text, **answer, "image_size": list(SIZE), "language": None}
 
 
 ANSWERS: dict[str, Callable[[Received], dict[str, Any]]] = {
