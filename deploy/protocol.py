@@ -4,8 +4,9 @@ uvicorn answers in plain text. It looks at no header."""
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
-from typing import Final
+from typing import Final, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -58,6 +59,7 @@ class BoundedHttp(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         super().on_headers_complete()
+        self.cycle.transport = cast("asyncio.Transport", _Joining(self.transport))
         self.scope["extensions"] = {WHOLE_BODY: partial(self._receive_whole, self.cycle)}  # type: ignore[dict-item]
 
     async def _receive_whole(self, cycle: RequestResponseCycle, total_bytes: int) -> bytearray:
@@ -81,3 +83,35 @@ class BoundedHttp(HttpToolsProtocol):
             self.flow.resume_reading()
         cycle.message_event.clear()
         return first
+
+
+class _Joining:
+    """What one answer is written to: its head goes out together with the first of its body, where
+    that is there already, and costs no packet of its own."""
+
+    __slots__ = ("_held", "_is_begun", "_transport", "is_closing")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self.is_closing = transport.is_closing
+        self._transport = transport
+        self._held = b""
+        self._is_begun = False
+
+    def write(self, data: bytes) -> None:
+        if self._held:
+            held, self._held = self._held, b""
+            self._transport.writelines((held, data))
+        elif self._is_begun:
+            self._transport.write(data)
+        else:
+            self._is_begun, self._held = True, data
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._held:
+            held, self._held = self._held, b""
+            self._transport.write(held)

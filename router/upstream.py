@@ -82,6 +82,12 @@ class Answer:
         self._response = response
         self._service = service
         self._seat = seat
+        self.headers = {
+            name.lower(): value
+            for name, value in response.headers.items()
+            if name.lower() not in HOP_BY_HOP
+        }
+        """Names in lower case, hop-by-hop ones left out."""
 
     @property
     def status(self) -> int:
@@ -94,15 +100,6 @@ class Answer:
     @property
     def replica(self) -> str:
         return self._seat.url
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """Names in lower case, hop-by-hop ones left out."""
-        return {
-            name.lower(): value
-            for name, value in self._response.headers.items()
-            if name.lower() not in HOP_BY_HOP
-        }
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes.

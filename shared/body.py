@@ -72,6 +72,8 @@ def read_head(scope: Scope) -> Incoming:
 
 def read_chunks(incoming: Incoming, receive: Receive, *, bytes_max: int) -> AsyncIterator[bytes]:
     """The body as it comes, unpacked and bounded; raises as `read_incoming`."""
+    if "content-encoding" not in incoming.headers:
+        return _bounded(_chunks(receive), receive, bytes_max)
     return _bounded(_inflated(_chunks(receive), incoming.headers), receive, bytes_max)
 
 
@@ -95,7 +97,10 @@ async def read_whole(incoming: Incoming, scope: Scope, *, bytes_max: int) -> Buf
 
 def form_boundary(incoming: Incoming) -> str | None:
     """The boundary of a multipart body; `None` for any other body."""
-    media_type, options = parse_options_header(incoming.headers.get("content-type", ""))
+    content_type = incoming.headers.get("content-type", "")
+    if not content_type.lstrip()[:10].lower().startswith("multipart/"):
+        return None  # as most requests; the whole syntax is some microseconds' work
+    media_type, options = parse_options_header(content_type)
     return options.get("boundary", "") if media_type == "multipart/form-data" else None
 
 
