@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -202,7 +203,8 @@ def test_many_large_bodies_cost_little_more_than_themselves(
         fleet.write_text(
             f'[services.{service}]\nreplicas = ["{upstream.url}"]\nreplica_slots = {count}\n'
         )
-        settings = {"OCR_FLEET_FILE": str(fleet), "OCR_FLEET_ROUTER_LEGACY_PORT": "0"}
+        settings: dict[str, Any] = {"OCR_FLEET_FILE": str(fleet)}
+        settings["OCR_FLEET_ROUTER_LEGACY_PORT"] = "0"
         with started("router", **settings) as router, ExitStack() as stack:
             router.wait_ready()
             before = _memory_bytes(router, "VmRSS")

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from typing import Any
 
 import httpx
 import msgspec
@@ -475,13 +476,17 @@ def storm() -> Iterator[tuple[dict[str, Stub], Routed]]:
 
 
 def test_retries_keep_to_their_budget() -> None:
-    bounds = {"SAVED_MAX": "5", "FLOOR_PER_S": "0", "SHARE": "0"}
+    bounds: dict[str, Any] = {
+        "OCR_FLEET_ROUTER_RETRY_SAVED_MAX": "5",
+        "OCR_FLEET_ROUTER_RETRY_FLOOR_PER_S": "0",
+        "OCR_FLEET_ROUTER_RETRY_SHARE": "0",
+    }
     with (
         stub(_hang_up) as dots,
         routed(
             {"dots": dots.url},
             OCR_FLEET_ROUTER_BREAKER_FAILURES_MAX="1000",
-            **{f"OCR_FLEET_ROUTER_RETRY_{name}": value for name, value in bounds.items()},
+            **bounds,
         ) as router,
     ):
         answers = [ask_dots(router) for _ in range(10)]
@@ -661,7 +666,10 @@ def test_sighup_reads_the_fleet_and_a_bad_file_changes_nothing(tmp_path) -> None
 
     with stub(_well) as old, stub(_well) as new:
         write(old.url)
-        settings = {"OCR_FLEET_FILE": str(fleet), "OCR_FLEET_ROUTER_LEGACY_PORT": "0"}
+        settings: dict[str, Any] = {
+            "OCR_FLEET_FILE": str(fleet),
+            "OCR_FLEET_ROUTER_LEGACY_PORT": "0",
+        }
         with started("router", **settings) as router:
             router.wait_ready()
             assert _read_by(router.url, old)
