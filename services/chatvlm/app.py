@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import msgspec
 
 from services.chatvlm.api import DOCUMENT
-from services.chatvlm.model import RECIPES, task_for
+from services.chatvlm.model import CHECKPOINTS, DEFAULT, RECIPES, family_for, task_for
 from services.chatvlm.models import Models
 from shared.engine.choose import choose
+from shared.engine.family import Weights
+from shared.engine.protocol import Engine
 from shared.errors import OcrError
 from shared.exchange import Answer, Exchange, Streaming
 from shared.frame import BATCH_BYTES_MAX, Frame, Route, ServiceApp
@@ -33,7 +39,7 @@ class Service:
         self.limits = limits
         self.reader = Reader(limits, page_source(settings))
         self.models = Models(
-            lambda name: choose(settings, RECIPES[name]),
+            lambda name: open_model(settings, name),
             slots=limits.slots,
             queue_max=limits.queue_max,
         )
@@ -104,6 +110,18 @@ class Service:
         return outcomes
 
 
+def open_model(settings: Settings, name: str) -> Engine:
+    """The engine of one model, not opened yet. `model_path` is a folder of folders here, each
+    with the weights of the model it is named after."""
+    folder = settings.model_path
+    weights = Weights(
+        checkpoint=CHECKPOINTS[name] if folder is None else str(Path(folder) / name),
+        family_for=partial(family_for, name),
+        engine="transformers" if name == "got_ocr" else "vllm",
+    )
+    return choose(msgspec.structs.replace(settings, model_path=None), RECIPES[name], weights)
+
+
 def build(settings: Settings) -> ServiceApp:
     """The service as an ASGI application. It is ready at once: models load on first use."""
     service = Service(settings)
@@ -118,7 +136,7 @@ def build(settings: Settings) -> ServiceApp:
         Route("POST", "/batch/ocr", service.batch, many),
     ]
     access, watchers = key_door(settings)
-    probe = choose(settings, RECIPES[next(iter(RECIPES))])  # fails now if no engine can run here
+    probe = open_model(settings, DEFAULT)  # fails now if no engine can run here
 
     async def nothing_to_open() -> None:
         """Models are opened by the requests that name them."""

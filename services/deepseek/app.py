@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import msgspec
 
 from services.deepseek.api import DOCUMENT
-from services.deepseek.model import PROMPT, RECIPE
+from services.deepseek.model import CHECKPOINT, PROMPT, RECIPE, family_for
+from shared.engine.family import Weights
 from shared.errors import OcrError, UnsupportedImage
 from shared.exchange import Answer, Exchange
 from shared.frame import BATCH_BYTES_MAX, Route, ServiceApp
@@ -23,6 +24,8 @@ from shared.wire.answers import Outcome
 
 LIMITS = Limits(slots=100, timeout_s=300.0, temperature=0.0, max_tokens=8192, max_tokens_max=8192)
 
+WEIGHTS = Weights(checkpoint=CHECKPOINT, family_for=family_for)
+
 
 class Service:
     """The routes' handlers, around the one model."""
@@ -31,7 +34,7 @@ class Service:
         self.settings = settings
         self.limits = settings.limits
         self.prompt = settings.prompt or PROMPT
-        self.model = OneModel(settings, RECIPE)
+        self.model = OneModel(settings, RECIPE, WEIGHTS)
 
     def _ask(self, request: Request) -> Request:
         """The request with what the document lets settings say, where the client said nothing."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from services.dots.api import DOCUMENT
-from services.dots.model import RECIPE
+from services.dots.model import CHECKPOINT, RECIPE, family_for
+from shared.engine.family import Weights
 from shared.exchange import Answer, Exchange
 from shared.frame import Route, ServiceApp
 from shared.limits import Limits
@@ -15,10 +16,12 @@ from shared.wire import dots
 LIMITS = Limits(slots=1, queue_max=0, timeout_s=300.0, temperature=0.1, max_tokens=12000)
 """One request at a time, and nobody waits: the document answers 429."""
 
+WEIGHTS = Weights(checkpoint=CHECKPOINT, family_for=family_for)
+
 
 def build(settings: Settings) -> ServiceApp:
     """The service as an ASGI application."""
-    model = OneModel(settings, RECIPE, busy_message=dots.BUSY)
+    model = OneModel(settings, RECIPE, WEIGHTS, busy_message=dots.BUSY)
 
     async def health(_: Exchange) -> Answer:
         return dots.write_health(model_loaded=model.state.ready)

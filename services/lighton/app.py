@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 from services.lighton.api import DOCUMENT
-from services.lighton.model import RECIPE
+from services.lighton.model import CHECKPOINT, RECIPE, family_for
+from shared.engine.family import Weights
 from shared.errors import ModelNotLoaded
 from shared.exchange import Answer, Exchange
 from shared.frame import Route, ServiceApp
@@ -26,9 +27,12 @@ LIMITS = Limits(
 """The document's own: 10 MB, 10 connections, 120 seconds, 0.1, 4096."""
 
 
+WEIGHTS = Weights(checkpoint=CHECKPOINT, family_for=family_for)
+
+
 def build(settings: Settings) -> ServiceApp:
     """The service as an ASGI application."""
-    model = OneModel(settings, RECIPE)
+    model = OneModel(settings, RECIPE, WEIGHTS)
     started = int(time.time())
 
     async def health(_: Exchange) -> Answer:

@@ -4,27 +4,27 @@ only when that one is chosen: a machine needs no package of the others.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Final
 
 import structlog
 
+from shared.engine.cards import visible_cards
+from shared.engine.checkpoint import find_checkpoint
 from shared.engine.fake import FakeEngine
+from shared.engine.family import Weights
+from shared.engine.generate import Backend, GeneratingEngine
 from shared.engine.protocol import Engine, Recipe
 from shared.errors import EngineFailed
 from shared.settings import EngineKind, Settings
 
 log = structlog.get_logger("ocr_fleet.engine")
 
-ABSENT: Final[Mapping[EngineKind, str]] = {
-    EngineKind.VLLM: "needs a CUDA device and is not part of this version",
-    EngineKind.TRANSFORMERS: "is not part of this version",
-    EngineKind.OPENAI: "is not part of this version",
-}
-"""Engines that have a name but no module yet."""
+PACKAGES: Final = {"vllm": ("vllm",), "transformers": ("torch", "transformers")}
+"""What an engine cannot do without."""
 
 
-def choose(settings: Settings, recipe: Recipe) -> Engine:
+def choose(settings: Settings, recipe: Recipe, weights: Weights | None = None) -> Engine:
     """The engine for a model, not opened yet.
 
     Raises:
@@ -34,15 +34,77 @@ def choose(settings: Settings, recipe: Recipe) -> Engine:
     if kind is EngineKind.FAKE:
         return FakeEngine(recipe, settings.fake)
     if kind is EngineKind.AUTO:
-        log.info(
-            "engine_chosen",
-            engine="embedded",
-            model=recipe.model,
-            why="no GPU engine is part of this version; pages are read on the CPU",
+        why = why_embedded(settings, weights)
+        kind = EngineKind.EMBEDDED if why or weights is None else EngineKind(weights.engine)
+        why = why or "there is a CUDA device, and the weights are here"
+        log.info("engine_chosen", engine=kind.value, model=recipe.model, why=why)
+    if kind is EngineKind.EMBEDDED:
+        return _embedded(settings, recipe)
+    if weights is None:
+        raise EngineFailed(f"engine {kind.value} cannot serve {recipe.model}")
+    checkpoint = settings.model_path or weights.checkpoint
+    if kind is EngineKind.OPENAI:
+        checkpoint = settings.model_path or settings.engine_model or weights.checkpoint
+        backend = _openai(settings)
+    else:
+        _check_installed(kind)
+        backend = (_vllm if kind is EngineKind.VLLM else _transformers)(settings, checkpoint)
+    return GeneratingEngine(backend, recipe, weights.family_for(checkpoint))
+
+
+def why_embedded(settings: Settings, weights: Weights | None) -> str:
+    """Why the model itself cannot be served here; empty when it can. The cheap questions come
+    first: most machines have no engine's packages, and are asked nothing else."""
+    if weights is None:
+        return "nothing is known of the model's weights"
+    missing = _missing(weights.engine)
+    if missing:
+        return f"{missing} is not installed; pages are read on the CPU"
+    if not visible_cards():
+        return "there is no CUDA device; pages are read on the CPU"
+    try:
+        find_checkpoint(settings.model_path or weights.checkpoint, settings.loading.revision)
+    except EngineFailed as error:
+        return f"{error}; until then pages are read on the CPU"
+    return ""
+
+
+def _missing(engine: str) -> str:
+    return next((name for name in PACKAGES[engine] if find_spec(name) is None), "")
+
+
+def _check_installed(kind: EngineKind) -> None:
+    missing = _missing(kind.value)
+    if missing:
+        raise EngineFailed(
+            f"engine {kind.value} needs the package {missing}; install ocr-fleet[{kind.value}]"
         )
-    elif kind is not EngineKind.EMBEDDED:
-        raise EngineFailed(f"engine {kind.value} {ABSENT[kind]}; use embedded or fake")
-    return _embedded(settings, recipe)
+
+
+def _vllm(settings: Settings, checkpoint: str) -> Backend:
+    from shared.engine.vllm import VllmBackend  # noqa: PLC0415 - needs its own packages
+
+    return VllmBackend(checkpoint, settings.loading, slots=settings.limits.slots)
+
+
+def _transformers(settings: Settings, checkpoint: str) -> Backend:
+    from shared.engine.transformers import TransformersBackend  # noqa: PLC0415 - the same
+
+    return TransformersBackend(checkpoint, settings.loading)
+
+
+def _openai(settings: Settings) -> Backend:
+    from shared.engine.openai import OpenAiBackend  # noqa: PLC0415 - aiohttp takes its time
+
+    if settings.engine_url is None:
+        raise EngineFailed("engine openai needs to know where: set engine_url")
+    return OpenAiBackend(
+        settings.engine_url,
+        key=settings.engine_key.reveal(),
+        model=settings.engine_model,
+        first_s=settings.limits.timeout_s,
+        silence_s=settings.limits.silence_s,
+    )
 
 
 def _embedded(settings: Settings, recipe: Recipe) -> Engine:

@@ -5,8 +5,8 @@ the model, and how the model's words become the answer. `services/*/model.py` im
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Protocol
 
 import msgspec
 from PIL.Image import Image
@@ -73,3 +73,13 @@ class Family(Protocol):
         Raises:
             InvalidRequest: the family cannot do what is asked.
         """
+
+
+class Weights(msgspec.Struct, frozen=True, kw_only=True):
+    """Which weights a model's are unless a setting names others, and what runs them."""
+
+    checkpoint: str
+    """Their hub name."""
+    family_for: Callable[[str], Family]
+    """The recipe of a checkpoint, by its hub name or folder."""
+    engine: Literal["vllm", "transformers"] = "vllm"
