@@ -27,11 +27,7 @@ from rapidocr.ch_ppocr_det.utils import DetPreProcess
 from rapidocr.ch_ppocr_rec import TextRecognizer
 from rapidocr.main import DEFAULT_CFG_PATH
 from rapidocr.utils.parse_parameters import ParseParams
-from rapidocr.utils.process_img import (
-    apply_vertical_padding,
-    map_boxes_to_original,
-    resize_image_within_bounds,
-)
+from rapidocr.utils.process_img import apply_vertical_padding, map_boxes_to_original
 
 from shared.engine.embedded.ink import inked_box
 from shared.engine.embedded.lines import Quad, Region
@@ -65,6 +61,9 @@ DETECT_STEP_PX: Final = 32
 LOW_PX: Final = 30
 STRIP_RATIO: Final = 8
 """Lower pages, and pages so much wider than high, are framed (RapidOCR's own numbers)."""
+
+LETTER_PX_MIN: Final = 4
+"""On a page as low or as narrow as this no letter has room."""
 
 INK_MARGIN_PX: Final = 32
 """Paper kept around the printed part, so that no letter stands at the detector's edge."""
@@ -111,7 +110,7 @@ class Models:
         """The lines of a page, top to bottom as RapidOCR sorts them."""
         height, width = page.shape[:2]
         inked = inked_box(page)
-        if inked is None:
+        if inked is None or min(height, width) < LETTER_PX_MIN:
             return []
         if height <= LOW_PX or width > STRIP_RATIO * height:
             return self._detect_strip(page, alone=alone)
@@ -128,8 +127,10 @@ class Models:
     def _detect_strip(self, page: Pixels, *, alone: bool) -> list[Quad]:
         """A low strip is framed as RapidOCR does it, lest its only line touches all edges."""
         height, width = page.shape[:2]
-        image, ratio_h, ratio_w = resize_image_within_bounds(page, LOW_PX, DETECT_SIDE_MAX_PX)
-        record = {"preprocess": {"ratio_h": ratio_h, "ratio_w": ratio_w}}
+        # RapidOCR's own step for this raises on pages 125 times wider than high.
+        image = _scaled(page, min(DETECT_SIDE_MAX_PX / width, max(1.0, LOW_PX / height)))
+        ratios = {"ratio_h": height / image.shape[0], "ratio_w": width / image.shape[1]}
+        record = {"preprocess": ratios}
         image, record = apply_vertical_padding(image, record, STRIP_RATIO, LOW_PX)
         image_scaled = _scaled(image, detection_scale(image.shape[1], image.shape[0]))
         boxes = self._boxes(image_scaled, alone=alone)

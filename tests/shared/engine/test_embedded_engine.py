@@ -10,7 +10,6 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 from io import BytesIO
 from pathlib import Path
@@ -69,14 +68,6 @@ def tall(count: int) -> bytes:
     """A page with enough lines to be read in many steps."""
     lines = [f"Line {n} of the {WORDS[n % len(WORDS)]} report is here" for n in range(count)]
     return drawn(lines, (640, 60 + 90 * count))
-
-
-@pytest.fixture
-async def engine() -> AsyncIterator[EmbeddedEngine]:
-    opened = EmbeddedEngine(RECIPE, threads=2)
-    await opened.open()
-    yield opened
-    await opened.close()
 
 
 async def test_an_answer_is_texts_and_one_done_at_its_end(engine: EmbeddedEngine) -> None:
@@ -150,7 +141,7 @@ async def idle(engine: EmbeddedEngine) -> None:
 
 
 async def test_a_freed_slot_serves_the_next(engine: EmbeddedEngine) -> None:
-    for _ in range(5):
+    for _ in range(3):
         async with aclosing(engine.read(asking(tall(8)))) as deltas:
             await anext(deltas)
     assert (await fold(engine.read(asking(drawn(lines_of(3)))))).text.startswith("The quarry")
@@ -192,7 +183,7 @@ async def test_a_page_without_text_answers_nothing_or_a_sentence(engine: Embedde
     assert (await fold(engine.read(asking(blank, task=Task.CHAT)))).text.strip() != ""
 
 
-@pytest.mark.parametrize("size", [(1, 1), (3, 2000), (2000, 3), (31, 29), (40, 40)])
+@pytest.mark.parametrize("size", [(1, 1), (3, 2000), (4000, 3), (3000, 15), (31, 29)])
 async def test_tiny_and_odd_pages_are_answered(
     engine: EmbeddedEngine, size: tuple[int, int]
 ) -> None:
@@ -214,7 +205,7 @@ async def test_a_region_is_read_alone(engine: EmbeddedEngine) -> None:
         await fold(engine.read(asking(page, task=Task.REGION, box=(700, 10, 800, 20))))
 
 
-@pytest.mark.parametrize("turn", [0, 90, 180, 270])
+@pytest.mark.parametrize("turn", [90, 180])
 async def test_turned_pages_are_read_and_boxes_lie_on_the_page_as_sent(
     engine: EmbeddedEngine, turn: int
 ) -> None:
@@ -222,7 +213,6 @@ async def test_turned_pages_are_read_and_boxes_lie_on_the_page_as_sent(
     width, height = 640, 400
     left, top, right, bottom = upright
     expected: dict[int, Box] = {
-        0: upright,
         90: (height - bottom, left, height - top, right),
         180: (width - right, height - bottom, width - left, height - top),
         270: (top, width - right, bottom, width - left),

@@ -17,7 +17,12 @@ from shared.engine.embedded.upright import Probe, first_guess, sample, second_gu
 from tests.pages.fonts import Face, FontMissing, font
 
 TURNS = (0, 90, 180, 270)
-SAMPLES = ("sparse", "strip", "columns", "column and line")
+CASES = (
+    *(("sparse", turn) for turn in TURNS),
+    *(("strip", turn) for turn in (90, 180)),
+    *(("columns", turn) for turn in (0, 90, 270)),
+    *(("column and line", turn) for turn in (0, 180)),
+)
 
 
 @cache
@@ -84,8 +89,7 @@ def sheet(pixels: Pixels) -> Sheet:
     return Sheet(pixels=np.ascontiguousarray(pixels), scale=(1, 1), sent=size, page=size)
 
 
-@pytest.mark.parametrize("turn", TURNS)
-@pytest.mark.parametrize("name", SAMPLES)
+@pytest.mark.parametrize(("name", "turn"), CASES)
 def test_turned_pages_are_found_out(name: str, turn: int) -> None:
     page = sheet_of(name, turn)
     first = first_guess(models(), page)
