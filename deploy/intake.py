@@ -20,15 +20,26 @@ class Turns:
     """Shares out the loop's time between the bodies that are being received."""
 
     def __init__(self) -> None:
-        self._left_bytes = 0
-        self._turn_s = 0.0
+        self._left_bytes = TURN_BYTES
+        self._is_new = True
 
-    def spend(self, count: int, turn_s: float) -> bool:
-        """Whether whoever has received so much may go on in this turn, which began then."""
-        if turn_s != self._turn_s:
-            self._turn_s, self._left_bytes = turn_s, TURN_BYTES
+    def spend(self, count: int) -> bool:
+        """Whether whoever has received so much may go on in this turn of the loop."""
         self._left_bytes -= count
+        if self._is_new:
+            self._is_new = False
+            asyncio.get_running_loop().call_soon(self._renew)
         return self._left_bytes > 0
+
+    async def wait(self, count: int) -> None:
+        """Wait for a turn in which room may be made for so many bytes: the first touch of memory
+        takes its time as well, and clients come by dozens."""
+        while self._left_bytes <= 0:  # noqa: ASYNC110 - it is over in a turn or a few
+            await asyncio.sleep(0)
+        self.spend(count)
+
+    def _renew(self) -> None:
+        self._left_bytes, self._is_new = TURN_BYTES, True
 
 
 class Intake(asyncio.BufferedProtocol):
@@ -84,7 +95,7 @@ class Intake(asyncio.BufferedProtocol):
             self._transport.pause_reading()
             if not self._whole.done():
                 self._whole.set_result(None)
-        elif not self._turns.spend(nbytes, self._loop.time()):
+        elif not self._turns.spend(nbytes):
             self._transport.pause_reading()
             self._loop.call_soon(self._go_on)
 

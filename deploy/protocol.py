@@ -71,11 +71,13 @@ class BoundedHttp(HttpToolsProtocol):
         if cycle.waiting_for_100_continue and not self.transport.is_closing():
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             cycle.waiting_for_100_continue = False
+        if cycle.more_body:
+            self.flow.pause_reading()
+            await TURNS.wait(total_bytes)
         first, cycle.body = cycle.body, bytearray()
         if cycle.more_body:
             if cycle.disconnected:
                 raise Cancelled("the client went away while sending")
-            self.flow.pause_reading()
             intake = Intake(self.transport, self, first, total_bytes, TURNS)
             first = await intake.receive()
             self.parser = httptools.HttpRequestParser(self)  # the old one waits for the body

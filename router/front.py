@@ -504,7 +504,7 @@ async def _with_decoded_pages(splice: Splice, form: bytes) -> list[Piece]:
     """A form's bytes, pages in the place of their tokens."""
     if not splice:
         return [form]
-    return await asyncio.to_thread(splice.put_back_decoded, form, bytes_max=IMAGE_BYTES_MAX)
+    return await splice.put_back_decoded(form, bytes_max=IMAGE_BYTES_MAX)
 
 
 def write_query(query: Mapping[str, str]) -> str:

@@ -27,7 +27,7 @@ from router.pool import Pool, Seat
 from router.replica import Failure
 from shared.errors import Busy, EngineFailed, OcrError, TimedOut
 from shared.http import Reply
-from shared.splice import Piece, size_of
+from shared.splice import Piece, join, parts_of, size_of
 from shared.wire.kinds import read_kind, read_retry_after
 
 log = structlog.get_logger("ocr_fleet.router")
@@ -305,7 +305,8 @@ class _Body(aiohttp.payload.Payload):
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         for piece in self._value:
-            await writer.write(piece)
+            for part in parts_of(piece):
+                await writer.write(part)
 
     async def write_with_length(
         self, writer: AbstractStreamWriter, content_length: int | None
@@ -314,7 +315,7 @@ class _Body(aiohttp.payload.Payload):
         await self.write(writer)
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        return b"".join(self._value).decode(encoding, errors)
+        return join(self._value).decode(encoding, errors)
 
 
 def _took_nothing_up(answer: Answer) -> bool:

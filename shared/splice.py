@@ -7,10 +7,11 @@ and a mark that nobody can guess. A token is base64 itself, so every wire's enve
 
 from __future__ import annotations
 
+import asyncio
 import binascii
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -37,7 +38,27 @@ MARK_BYTES: Final = 24
 STEP_CHARS: Final = 256 * 1024
 """Decoded at once: a piece of that size is memory used before, one of 10 MB is all new."""
 
-Piece = bytes | memoryview
+STEPS_IN_A_TURN: Final = 4
+"""Some tenths of a millisecond, then others may go on."""
+
+
+class Encoded:
+    """Base64 that is decoded step by step when it is sent, and so never lies there twice."""
+
+    __slots__ = ("_page", "_size")
+
+    def __init__(self, page: memoryview, size: int) -> None:
+        self._page = page
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def parts(self) -> Iterator[bytes]:
+        return _parts(self._page)
+
+
+Piece = bytes | memoryview | Encoded
 
 
 class Splice:
@@ -59,7 +80,7 @@ class Splice:
 
     def page(self, text: str) -> str:
         """The text of a page with its token replaced; other text as it is."""
-        return b"".join(self.put_back(text.encode())).decode("ascii", "replace")
+        return join(self.put_back(text.encode())).decode("ascii", "replace")
 
     def put_back(self, envelope: bytes) -> list[Piece]:
         """The pieces of the whole body: pages in the place of their tokens."""
@@ -68,8 +89,8 @@ class Splice:
             pieces = _replaced(pieces, token, [page])
         return pieces
 
-    def put_back_decoded(self, envelope: bytes, *, bytes_max: int) -> list[Piece]:
-        """The same for an envelope that holds decoded tokens. Call it in a thread.
+    async def put_back_decoded(self, envelope: bytes, *, bytes_max: int) -> list[Piece]:
+        """The same for an envelope that holds decoded tokens.
 
         Raises:
             UnsupportedImage: a page is not base64.
@@ -79,7 +100,7 @@ class Splice:
         for token, page in self._pages.items():
             decoded = pybase64.b64decode(token)
             if decoded[-MARK_BYTES:] in envelope:
-                pieces = _replaced(pieces, decoded, _decoded(page, bytes_max))
+                pieces = _replaced(pieces, decoded, [await _checked(page, bytes_max)])
         return pieces
 
 
@@ -91,7 +112,7 @@ def take_pages(body: Buffer) -> tuple[bytes, Splice]:
     """
     splice = Splice()
     view = memoryview(body)
-    pieces: list[Piece] = []
+    pieces: list[bytes | memoryview] = []
     kept = at = 0
     for _ in range(STRINGS_MAX):
         start = body.find(b'"', at) + 1
@@ -111,6 +132,14 @@ def take_pages(body: Buffer) -> tuple[bytes, Splice]:
 
 def size_of(pieces: Sequence[Piece]) -> int:
     return sum(map(len, pieces))
+
+
+def parts_of(piece: Piece) -> Iterable[bytes | memoryview]:
+    return piece.parts() if isinstance(piece, Encoded) else (piece,)
+
+
+def join(pieces: Sequence[Piece]) -> bytes:
+    return b"".join(part for piece in pieces for part in parts_of(piece))
 
 
 def _end(body: Buffer, start: int) -> int:
@@ -142,7 +171,7 @@ def _replaced(pieces: Sequence[Piece], token: bytes, page: Sequence[Piece]) -> l
     """The pieces, with the page wherever they hold the token."""
     made: list[Piece] = []
     for piece in pieces:
-        if isinstance(piece, memoryview):
+        if not isinstance(piece, bytes):
             made.append(piece)
             continue
         mark = token[-MARK_BYTES:]  # a search for the whole of it would take its time
@@ -154,18 +183,28 @@ def _replaced(pieces: Sequence[Piece], token: bytes, page: Sequence[Piece]) -> l
     return made
 
 
-def _decoded(page: memoryview, bytes_max: int) -> list[Piece]:
-    steps = range(0, len(page), STEP_CHARS)
+async def _checked(page: memoryview, bytes_max: int) -> Piece:
+    size = 0
     try:
-        pieces = [
-            memoryview(pybase64.b64decode(page[at : at + STEP_CHARS], validate=True))
-            for at in steps
-        ]
+        for number, part in enumerate(_parts(page)):
+            size += len(part)
+            if number % STEPS_IN_A_TURN == 0:
+                await asyncio.sleep(0)
     except binascii.Error:
-        return [memoryview(base64s.decode(_string(page), bytes_max=bytes_max))]
-    if size_of(pieces) > bytes_max:
+        return await asyncio.to_thread(_decoded, page, bytes_max)
+    if size > bytes_max:
         raise ImageTooLarge(f"the image is larger than {bytes_max} bytes")
-    return list(pieces)
+    return Encoded(page, size)
+
+
+def _parts(page: memoryview) -> Iterator[bytes]:
+    for at in range(0, len(page), STEP_CHARS):
+        yield pybase64.b64decode(page[at : at + STEP_CHARS], validate=True)
+
+
+def _decoded(page: memoryview, bytes_max: int) -> bytes:
+    """What is base64 with escapes, without its padding or in another alphabet."""
+    return base64s.decode(_string(page), bytes_max=bytes_max)
 
 
 def _string(page: memoryview) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from shared import base64s
 from shared.errors import ImageTooLarge, UnsupportedImage
-from shared.splice import HEAD_CHARS, TAKEN_BYTES_MIN, Splice, size_of, take_pages
+from shared.splice import HEAD_CHARS, TAKEN_BYTES_MIN, Splice, join, size_of, take_pages
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 2048
 PAGE = pybase64.b64encode(PNG).decode()
@@ -18,7 +18,7 @@ SIZE_MAX = 10 * 1024 * 1024
 
 
 def whole(envelope: bytes, splice: Splice) -> bytes:
-    return b"".join(splice.put_back(envelope))
+    return join(splice.put_back(envelope))
 
 
 @pytest.mark.parametrize("head", ["", "data:image/png;base64,", "DATA:image/jpeg;BASE64,"])
@@ -79,27 +79,27 @@ def test_a_broken_body_comes_back_as_it_was(body: bytes) -> None:
     assert whole(envelope, splice) == body
 
 
-def test_a_form_gets_the_bytes_behind_the_base64() -> None:
+async def test_a_form_gets_the_bytes_behind_the_base64() -> None:
     envelope, splice = take_pages(msgspec.json.encode({"page": PAGE, "prompt": PAGE + "AAAA"}))
     meant = msgspec.json.decode(envelope)
     token = base64s.decode(meant["page"], bytes_max=SIZE_MAX)
     form = b"head " + token + b" mid " + meant["prompt"].encode() + b" tail"
-    made = b"".join(splice.put_back_decoded(form, bytes_max=SIZE_MAX))
+    made = join(await splice.put_back_decoded(form, bytes_max=SIZE_MAX))
     assert made == b"head " + PNG + b" mid " + PAGE.encode() + b"AAAA tail"
 
 
 @pytest.mark.parametrize(
     ("tail", "error"), [(b"!", UnsupportedImage), (b"\x01", UnsupportedImage), (b"", ImageTooLarge)]
 )
-def test_a_form_refuses_what_is_no_page(tail: bytes, error: type[Exception]) -> None:
+async def test_a_form_refuses_what_is_no_page(tail: bytes, error: type[Exception]) -> None:
     envelope, splice = take_pages(b'{"page":"' + PAGE.encode() + tail + b'"}')
     token = base64s.decode(msgspec.json.decode(envelope)["page"], bytes_max=SIZE_MAX)
     with pytest.raises(error):
-        splice.put_back_decoded(token, bytes_max=1024 if not tail else SIZE_MAX)
+        await splice.put_back_decoded(token, bytes_max=1024 if not tail else SIZE_MAX)
 
 
-def test_escapes_far_inside_a_page_are_undone_for_a_form() -> None:
+async def test_escapes_far_inside_a_page_are_undone_for_a_form() -> None:
     text = PAGE[:-8] + PAGE[-8:].replace(PAGE[-4], f"\\u{ord(PAGE[-4]):04x}")
     envelope, splice = take_pages(b'{"page":"' + text.encode() + b'"}')
     token = base64s.decode(msgspec.json.decode(envelope)["page"], bytes_max=SIZE_MAX)
-    assert b"".join(splice.put_back_decoded(token, bytes_max=SIZE_MAX)) == PNG
+    assert join(await splice.put_back_decoded(token, bytes_max=SIZE_MAX)) == PNG
