@@ -43,8 +43,10 @@ def test_every_model_has_a_recipe_and_weights() -> None:
         (
             "qwen3_vl_8b",
             "Russian",
-            "Extract all text from this image. The text is in Russian. Maintain the original"
-            + " structure and formatting.",
+            (
+                "Extract all text from this image. The text is in Russian. "
+                "Maintain the original structure and formatting."
+            ),
         ),
         ("qwen_vl_2b", None, "Extract all text from this document."),
         ("qwen_vl_7b", " ru\n", "Extract all text from this document. The text is in ru."),
