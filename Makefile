@@ -9,6 +9,8 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
+# litellm and llama-index want an older `openai` than the tests do.
+CLIENTS := .venv-clients
 PINS := pyproject.toml constraints.txt deploy/without-dependencies.txt
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore \
 	$(BIN)/python -m pip --quiet --quiet install
@@ -16,7 +18,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignor
 # `make up ARGS="lighton dots"`, `make test ARGS="tests/shared -x"`
 ARGS ?=
 
-.PHONY: help up test check bench soak clean
+.PHONY: help up test check bench soak clients clean
 
 help: ## say what there is
 	@echo "ocr-fleet: make COMMAND [ARGS=...]"
@@ -40,8 +42,11 @@ bench: $(STAMPS)/test ## measure reading quality, speed, memory and start-up
 soak: $(STAMPS)/test ## 32 clients on each service for a minute (SOAK_S sets the seconds)
 	@exec $(BIN)/python -m pytest -m soak -s --timeout=900 $(ARGS)
 
+clients: $(CLIENTS)/made ## ask the router with clients that want an environment of their own
+	@exec $(CLIENTS)/bin/python -m pytest tests/router/test_clients.py $(ARGS)
+
 clean: ## remove the environment and all caches
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(CLIENTS) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ---- the environment; each stamp stands for one set of packages
@@ -68,6 +73,13 @@ $(STAMPS)/run: $(STAMPS)/venv $(PINS)
 $(STAMPS)/test: $(STAMPS)/run
 	@echo "installing what the tests need"
 	@$(PIP) --constraint constraints.txt --editable '.[embedded,test]'
+	@touch $@
+
+$(CLIENTS)/made: $(STAMPS)/venv $(PINS)
+	@echo "installing the clients"
+	@$(BIN)/python -m venv --clear $(CLIENTS)
+	@PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore \
+		$(CLIENTS)/bin/python -m pip --quiet --quiet install '.[test,clients]'
 	@touch $@
 
 $(STAMPS)/check: $(STAMPS)/test
