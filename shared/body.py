@@ -72,9 +72,10 @@ def read_head(scope: Scope) -> Incoming:
 
 def read_chunks(incoming: Incoming, receive: Receive, *, bytes_max: int) -> AsyncIterator[bytes]:
     """The body as it comes, unpacked and bounded; raises as `read_incoming`."""
+    raw = _chunks(receive)
     if "content-encoding" not in incoming.headers:
-        return _bounded(_chunks(receive), receive, bytes_max)
-    return _bounded(_inflated(_chunks(receive), incoming.headers), receive, bytes_max)
+        return _bounded(raw, raw, bytes_max)
+    return _bounded(_inflated(raw, incoming.headers), raw, bytes_max)
 
 
 async def read_whole(incoming: Incoming, scope: Scope, *, bytes_max: int) -> Buffer | None:
@@ -140,13 +141,14 @@ async def _inflated(
 
 
 async def _bounded(
-    chunks: AsyncIterator[bytes], receive: Receive, bytes_max: int
+    chunks: AsyncIterator[bytes], raw: AsyncIterator[bytes], bytes_max: int
 ) -> AsyncIterator[bytes]:
+    """The chunks; `raw` is what they are made of, which knows when the body has ended."""
     total = 0
     async for chunk in chunks:
         total += len(chunk)
         if total > bytes_max:
-            await _drop_rest(receive)
+            await _drop_rest(raw)
             raise ImageTooLarge(
                 f"The request is larger than {bytes_max // (1024 * 1024)} MiB",
                 detail=f"more than {bytes_max} bytes",
@@ -154,9 +156,9 @@ async def _bounded(
         yield chunk
 
 
-async def _drop_rest(receive: Receive) -> None:
+async def _drop_rest(raw: AsyncIterator[bytes]) -> None:
     dropped = 0
-    async for chunk in _chunks(receive):
+    async for chunk in raw:
         dropped += len(chunk)
         if dropped > DROP_BYTES_MAX:
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import re
 import threading
@@ -141,6 +142,34 @@ def _holding(one: Stub, router: Routed) -> Iterator[None]:
         wait_until(lambda: _buffered_bytes(router.url) < MIB)
     finally:
         one.behaviour = _well
+
+
+@pytest.fixture(scope="module")
+def short(stubs: dict[str, Stub]) -> Iterator[Routed]:
+    """It takes next to nothing."""
+    urls = {name: one.url for name, one in stubs.items()}
+    with routed(urls, OCR_FLEET_ROUTER_BODY_BYTES_MAX="2000") as made:
+        yield made
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+@pytest.mark.parametrize("ask", ONE, ids=[ask.name for ask in ONE])
+def test_a_body_that_is_too_long_is_answered(
+    ask: Ask, encoding: str, count: int, short: Routed
+) -> None:
+    """Also when the piece that is too much is its last one: there is nothing left to wait for."""
+    raw = ask.body + b" " * 10_000
+    body = gzip.compress(raw) if encoding == "gzip" else raw
+    lengths = f"content-encoding: {encoding}\r\ncontent-length: {len(body)}".encode()
+    message = ask.message(ask.own, b"").replace(b"content-length: 0", lengths) + body
+    with calling(short.url) as client:
+        step = -(-len(message) // count)
+        for at in range(0, len(message), step):
+            client.send(message[at : at + step])
+            time.sleep(0.01)
+        answer = client.read_until(b"}")
+    assert answer.split()[1] in {b"400", b"413"}
 
 
 # ---- large bodies are given up as soon as small ones
