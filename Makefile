@@ -79,7 +79,7 @@ $(CLIENTS)/made: $(STAMPS)/venv $(PINS)
 	@echo "installing the clients"
 	@$(BIN)/python -m venv --clear $(CLIENTS)
 	@PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore \
-		$(CLIENTS)/bin/python -m pip --quiet --quiet install '.[test,clients]'
+		$(CLIENTS)/bin/python -m pip --quiet --quiet install --editable '.[test,clients]'
 	@touch $@
 
 $(STAMPS)/check: $(STAMPS)/test

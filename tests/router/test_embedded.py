@@ -69,7 +69,7 @@ def test_both_layouts_have_the_same_boxes(router: Routed, service: str) -> None:
         assert all(abs(a - b) <= 2 for a, b in zip(one.box, other.box, strict=True))
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", ["lighton", "dots"])
 @pytest.mark.parametrize("name", ["openai stream", "dots", "deepseek stream", "chatvlm"])
 def test_truncated_image(router: Routed, name: str, service: str) -> None:
     """Found out when its pixels are looked at, and still told by its status."""

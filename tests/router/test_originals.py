@@ -34,11 +34,17 @@ def by_name(speech: Speech) -> str:
     return speech.name
 
 
-@pytest.mark.parametrize("service", SERVICES)
-@pytest.mark.parametrize("speech", SINGLE, ids=by_name)
+@pytest.mark.parametrize(
+    ("speech", "service"),
+    # The stubs do not stream, and a stream in their own dialect would pass as it is.
+    [
+        pytest.param(speech, service, id=f"{speech.name}-{service}")
+        for speech in SINGLE
+        for service in SERVICES
+        if not (speech.streams and speech.service == service)
+    ],
+)
 def test_originals_are_translated(fleet: Fleet, speech: Speech, service: str) -> None:
-    if speech.service == service and speech.streams:
-        pytest.skip("these stubs do not stream, and bytes would pass")
     router, _ = fleet
     answer = speech.send(router.url, headers={"x-ocr-model": OF_SERVICE[service]})
     assert answer.status_code == 200, answer.text
