@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Final
 
 import msgspec
@@ -53,15 +54,23 @@ FAMILIES: Final[Mapping[str, Family]] = {
 
 
 def family_for(model: str, checkpoint: str = "") -> Family:
-    """The recipe of a model's weights; a checkpoint named in a setting may be a newer one."""
-    name = checkpoint.casefold()
-    if "dots" in name:
-        return dots_family(checkpoint)
-    if "qwen3-vl" in name:
+    """The recipe of a model's weights; a checkpoint named in a setting may be a newer one. Its own
+    name says more than the folders it lies in."""
+    named = (_family_of(part) for part in (PurePath(checkpoint).name, checkpoint))
+    return next((family for family in named if family is not None), FAMILIES[model])
+
+
+def _family_of(name: str) -> Family | None:
+    folded = name.casefold()
+    if name in FAMILIES:
+        return FAMILIES[name]
+    if "qwen3-vl" in folded:
         return QWEN3
-    if "qwen2-vl" in name or "qwen2.5-vl" in name or "qwen2_5-vl" in name:
+    if any(each in folded for each in ("qwen2-vl", "qwen2.5-vl", "qwen2_5-vl")):
         return QWEN2
-    return FAMILIES[model]
+    if "got-ocr" in folded:
+        return GOT
+    return dots_family(name) if "dots.ocr" in folded or "mocr" in folded else None
 
 
 def task_for(request: Request) -> Request:

@@ -154,6 +154,11 @@ def test_newer_weights_bring_their_recipe() -> None:
     assert family_for("qwen_vl_2b") is FAMILIES["qwen_vl_2b"]
     assert family_for("qwen_vl_2b", "Qwen/Qwen3-VL-2B-Instruct-FP8") is FAMILIES["qwen3_vl_2b"]
     assert family_for("qwen3_vl_2b", "/models/mine") is FAMILIES["qwen3_vl_2b"]
+    assert family_for("qwen_vl_2b", "/models/dots.ocr/qwen_vl_2b") is FAMILIES["qwen_vl_2b"]
+    assert (
+        family_for("got_ocr", "/cache/models--Qwen--Qwen2.5-VL-3B/a1b2") is FAMILIES["qwen_vl_2b"]
+    )
+    assert family_for("got_ocr", "/models/GOT-OCR-2.0-hf") is FAMILIES["got_ocr"]
     mocr = family_for("dots_ocr", "rednote-hilab/dots.mocr")
     question = mocr.open_page(request("dots_ocr", Task.CHAT, prompt="Why?"), SMALL).questions[0]
     assert question.system == "You are a helpful assistant."
