@@ -9,8 +9,8 @@ import math
 from collections.abc import Sequence
 from typing import Final, Literal
 
-from shared.engine.embedded.items import as_list, is_page_number, list_start
-from shared.engine.embedded.lines import Bounds, Line, Plan, Rulings
+from shared.engine.embedded.items import as_list, is_page_number, list_start, may_begin_list
+from shared.engine.embedded.lines import Bounds, Line, Plan, Rulings, Span
 from shared.engine.embedded.prose import paragraphs, printed_lines, with_initial
 from shared.engine.embedded.tables import (
     Grid,
@@ -54,6 +54,23 @@ def make_block(
     elif plan.category is not Category.PICTURE:
         category, text = _text(plan, lines, plain=plain)
     return Block(category=category, box=_pixels(plan.box), text=text)
+
+
+def telling(plan: Plan) -> tuple[Span, ...]:
+    """The lines whose text decides what a block is; `is_told` says whether they do."""
+    if plan.category is Category.TABLE:
+        return plan.spans if plan.loose else ()
+    if plan.category in MARGINS or plan.category in HEADINGS:
+        return plan.spans
+    return plan.spans[:1] if plan.category is Category.TEXT else ()
+
+
+def is_told(plan: Plan, lines: Sequence[Line]) -> bool:
+    """Nothing in the plan's other lines can change its category."""
+    if plan.category is not Category.TEXT or len(lines) == len(plan.spans):
+        return True
+    texts = [line.text.strip() for line in lines]
+    return bool(texts and texts[0]) and not may_begin_list(texts[0])
 
 
 def _pixels(box: Bounds) -> Box:

@@ -19,7 +19,7 @@ import cv2
 import msgspec
 
 from shared.engine.embedded import answer as answers
-from shared.engine.embedded.blocks import make_block
+from shared.engine.embedded.blocks import is_told, make_block, telling
 from shared.engine.embedded.bullets import with_bullets
 from shared.engine.embedded.crew import CLOSED, Crew, core_count, give_back_memory
 from shared.engine.embedded.lines import Line, Plan, Region, Rulings, Span
@@ -294,7 +294,10 @@ async def _read_sheet(
             layout = await found.layout
         size = found.sheet.size
         plans = await crew.do(plan_page, found.spans, layout.regions, layout.rulings, size)
-        read = _lines(crew, _wanted(task, plans), reader, early)
+        if task is Task.LAYOUT_ONLY:
+            read = _outline(crew, plans, reader)
+        else:
+            read = _lines(crew, _wanted(task, plans), reader, early)
         async with aclosing(
             _blocks(tools, recipe, request, found.sheet, layout.rulings, read, reader)
         ) as pieces:
@@ -401,6 +404,20 @@ async def _blocks(
     if note is not None:
         log.warning("%s", note)
     yield _Piece(await crew.do(answer.finish, blocks, lines), None, note)
+
+
+async def _outline(
+    crew: Crew, plans: Sequence[Plan], reader: PageReader
+) -> AsyncGenerator[tuple[Plan, list[Line]], None]:
+    """Of each plan only what decides its category is read."""
+    bare = [msgspec.structs.replace(plan, spans=telling(plan)) for plan in plans]
+    at = 0
+    async with aclosing(_lines(crew, bare, reader, {})) as read:
+        async for _, lines in read:
+            plan, at = plans[at], at + 1
+            if not is_told(plan, lines):
+                lines += await crew.do(reader.read, plan.spans[1:])  # noqa: PLW2901
+            yield plan, lines
 
 
 def _placed(sheet: Sheet, lines: Sequence[Line]) -> list[Line]:

@@ -40,6 +40,11 @@ def is_page_number(text: str) -> bool:
     return _PAGE_NUMBER.fullmatch(text) is not None
 
 
+def may_begin_list(text: str) -> bool:
+    """The line begins with what could be an item's mark."""
+    return any(mark.match(text) for mark in (_BULLET, _NUMBER, _LETTER, _PLAIN))
+
+
 def list_start(printed: Sequence[Printed]) -> int:
     """Where a list begins below a line of introduction; 0 when none does."""
     for at, each in enumerate(printed):

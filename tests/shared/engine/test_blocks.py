@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.engine.embedded.blocks import make_block
+from shared.engine.embedded.blocks import is_told, make_block, telling
 from shared.engine.embedded.lines import Rulings
 from shared.engine.embedded.words import join, join_lines
 from shared.ocr import Category
@@ -205,3 +205,33 @@ def test_a_column_of_numbers_makes_a_table() -> None:
     category, text = loose(rows, (100, 400))
     assert category is Category.TABLE
     assert text.splitlines()[0] == "| Coffee | 3.50 |"
+
+
+# ---- what must be read for the category alone
+
+
+@pytest.mark.parametrize(
+    ("category", "loose", "needed"),
+    [
+        (Category.TEXT, False, 1),
+        (Category.TABLE, False, 0),
+        (Category.TABLE, True, 3),
+        (Category.PAGE_HEADER, False, 3),
+        (Category.SECTION_HEADER, False, 3),
+        (Category.CAPTION, False, 0),
+    ],
+)
+def test_few_lines_tell_what_a_block_is(category: Category, loose: bool, needed: int) -> None:
+    paper = Paper()
+    paper.column(["one line", "another line", "a third one"], 80, 100)
+    assert len(telling(plan(category, paper.lines, loose=loose))) == needed
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("A sentence", True), ("• an item", False), ("1. an item", False), ("", False)],
+)
+def test_a_first_line_that_may_begin_a_list_tells_too_little(text: str, told: bool) -> None:
+    paper = Paper()
+    paper.column([text, "another line"], 80, 100, width=200)
+    assert is_told(plan(Category.TEXT, paper.lines), paper.lines[:1]) is told
