@@ -51,10 +51,11 @@ class OneAnswer:
         return self._tell(text if self._filter is None else self._filter.feed(text))
 
     def end(self, number: int) -> str:  # noqa: ARG002 - there is one question
-        return self._tell("" if self._filter is None else self._filter.close())
+        held, self._filter = self._filter, None
+        return self._tell("" if held is None else held.close())
 
     def cut(self) -> str:
-        return ""
+        return self.end(0)
 
     def blocks(self) -> tuple[Block, ...]:
         return () if self._read_blocks is None else self._read_blocks("".join(self._told))

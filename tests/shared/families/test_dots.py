@@ -163,6 +163,15 @@ def test_a_box_there_and_back_stays_within_a_pixel(size) -> None:
     assert all(abs(a - b) <= step for a, b in zip(back, box, strict=True))
 
 
+def test_a_layout_that_is_cut_is_closed() -> None:
+    work = DotsFamily().open_page(request(Task.LAYOUT), page((644, 476)))
+    said = work.feed(0, '[{"bbox": [0, 0, 9, 9], "category": "Text", "text": "a"}, {"bbox": [0, 9')
+    assert json.loads(said + work.cut()) == [
+        {"bbox": [0, 0, 9, 9], "category": "Text", "text": "a"}
+    ]
+    assert work.cut() == ""
+
+
 def test_layout_only_has_no_texts() -> None:
     told, blocks = layout('[{"bbox": [0, 0, 826, 1176], "category": "Table"}]', Task.LAYOUT_ONLY)
     assert json.loads(told) == [{"bbox": [0, 0, 827, 1170], "category": "Table"}]
