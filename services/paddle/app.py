@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from services.paddle.api import DOCUMENT
-from services.paddle.model import RECIPE
+from services.paddle.model import CHECKPOINT, RECIPE, family_for
+from shared.engine.family import Weights
 from shared.exchange import Answer, Exchange
 from shared.frame import Route, ServiceApp
 from shared.limits import Limits
@@ -14,10 +15,13 @@ from shared.wire import paddle
 
 LIMITS = Limits(slots=1, timeout_s=300.0, temperature=0.7, max_tokens=1024, max_tokens_max=4096)
 
+WEIGHTS = Weights(checkpoint=CHECKPOINT, family_for=family_for, at_once=16)
+"""A page has some twenty elements; they share a batch."""
+
 
 def build(settings: Settings) -> ServiceApp:
     """The service as an ASGI application."""
-    model = OneModel(settings, RECIPE)
+    model = OneModel(settings, RECIPE, WEIGHTS)
 
     async def health(_: Exchange) -> Answer:
         state = model.state

@@ -45,10 +45,11 @@ def choose(settings: Settings, recipe: Recipe, weights: Weights | None = None) -
     checkpoint = settings.model_path or weights.checkpoint
     if kind is EngineKind.OPENAI:
         checkpoint = settings.model_path or settings.engine_model or weights.checkpoint
-        backend = _openai(settings)
+        backend = _openai(settings, weights)
     else:
         _check_installed(kind)
-        backend = (_vllm if kind is EngineKind.VLLM else _transformers)(settings, checkpoint)
+        make = _vllm if kind is EngineKind.VLLM else _transformers
+        backend = make(settings, checkpoint, weights)
     return GeneratingEngine(backend, recipe, weights.family_for(checkpoint))
 
 
@@ -81,19 +82,21 @@ def _check_installed(kind: EngineKind) -> None:
         )
 
 
-def _vllm(settings: Settings, checkpoint: str) -> Backend:
+def _vllm(settings: Settings, checkpoint: str, weights: Weights) -> Backend:
     from shared.engine.vllm import VllmBackend  # noqa: PLC0415 - needs its own packages
 
-    return VllmBackend(checkpoint, settings.loading, slots=settings.limits.slots)
+    return VllmBackend(
+        checkpoint, settings.loading, slots=settings.limits.slots, at_once=weights.at_once
+    )
 
 
-def _transformers(settings: Settings, checkpoint: str) -> Backend:
+def _transformers(settings: Settings, checkpoint: str, _: Weights) -> Backend:
     from shared.engine.transformers import TransformersBackend  # noqa: PLC0415 - the same
 
     return TransformersBackend(checkpoint, settings.loading)
 
 
-def _openai(settings: Settings) -> Backend:
+def _openai(settings: Settings, weights: Weights) -> Backend:
     from shared.engine.openai import OpenAiBackend  # noqa: PLC0415 - aiohttp takes its time
 
     if settings.engine_url is None:
@@ -104,6 +107,7 @@ def _openai(settings: Settings) -> Backend:
         model=settings.engine_model,
         first_s=settings.limits.timeout_s,
         silence_s=settings.limits.silence_s,
+        at_once=weights.at_once,
     )
 
 

@@ -83,3 +83,5 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True):
     family_for: Callable[[str], Family]
     """The recipe of a checkpoint, by its hub name or folder."""
     engine: Literal["vllm", "transformers"] = "vllm"
+    at_once: int = 1
+    """Questions of one page that may run at the same time, where the engine batches."""

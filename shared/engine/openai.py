@@ -62,9 +62,6 @@ DRAIN_S: Final = 1.0
 PNG_LEVEL: Final = 1
 """Lossless, as the model has to see the very pixels, and three times as fast as the default."""
 
-AT_ONCE: Final = 8
-"""Questions of one page at once; such servers batch."""
-
 
 class OpenAiBackend:
     """See the module.
@@ -76,10 +73,10 @@ class OpenAiBackend:
         first_s: how long the first word of an answer may take; queues of other clients count.
         silence_s: the longest pause inside an answer.
         probe_s: between two looks at whether the server answers.
+        at_once: how many questions of a page may run at the same time.
     """
 
     name = "openai/remote"
-    at_once = AT_ONCE
     warms_up = False
 
     def __init__(
@@ -91,10 +88,12 @@ class OpenAiBackend:
         first_s: float = 300.0,
         silence_s: float = 60.0,
         probe_s: float = PROBE_S,
+        at_once: int = 1,
     ) -> None:
         base = URL(url.rstrip("/"))
         self._base = base / "v1" if base.path in {"", "/"} else base
         self._headers = {"authorization": f"Bearer {key}"} if key else {}
+        self.at_once = at_once
         self._wanted = model
         self._model = ""
         self._first_s = first_s

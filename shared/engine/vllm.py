@@ -38,8 +38,8 @@ BACKOFF_S: Final = (5.0, 10.0, 20.0, 30.0)
 WATCH_S: Final = 0.5
 """Between two looks at whether the core lives. A request notices at once."""
 
-AT_ONCE: Final = 16
-"""Questions of one page at once. They share a batch."""
+SHUTDOWN_S: Final = 5.0
+"""For a core to end by itself; then it is killed."""
 
 QUANTISED: Final[Mapping[str, str]] = {"int8": "bitsandbytes", "int4": "bitsandbytes"}
 """vLLM's names of ours. fp8 is its own name."""
@@ -84,10 +84,10 @@ class VllmBackend:
         checkpoint: folder or hub name of the weights.
         loading: how they are loaded.
         slots: how many requests the service works on at once.
+        at_once: how many questions of a page may run at the same time.
         backoff_s: before each start of a core that died.
     """
 
-    at_once = AT_ONCE
     warms_up = True
 
     def __init__(
@@ -96,6 +96,7 @@ class VllmBackend:
         loading: Loading,
         *,
         slots: int = 1,
+        at_once: int = 1,
         backoff_s: Sequence[float] = BACKOFF_S,
     ) -> None:
         self.name = f"vllm/{_version()}"
@@ -103,6 +104,7 @@ class VllmBackend:
         """vLLM's `AsyncLLM`; `None` while none is loaded."""
         self._checkpoint = checkpoint
         self._loading = loading
+        self.at_once = at_once
         self._slots = slots
         self._backoff_s = backoff_s
         self._string_template = False
@@ -131,7 +133,7 @@ class VllmBackend:
             loading.add_done_callback(_let_go)
             raise
         if self._closed:
-            await asyncio.to_thread(engine.shutdown)
+            await _shut(engine)
             raise EngineFailed("the engine was closed while it loaded")
         self.engine = engine
         self._why = ""
@@ -144,7 +146,7 @@ class VllmBackend:
         self._card = cards[0] if cards else None
         card_bytes = None if self._card is None else int(self._card.memory_mib * 1024**2)
         budget = make_budget(
-            facts, self._loading, questions=self._slots * AT_ONCE, card_bytes=card_bytes
+            facts, self._loading, questions=self._slots * self.at_once, card_bytes=card_bytes
         )
         self._string_template = facts.architecture in STRING_TEMPLATES
         self._length = budget.max_model_len
@@ -178,7 +180,7 @@ class VllmBackend:
             dead, self.engine, self._why = self.engine, None, RESTARTING
             log.error("%s", RESTARTING)
             if dead is not None:
-                await asyncio.to_thread(dead.shutdown)
+                await _shut(dead)
             await self._restart()
 
     async def _restart(self) -> None:
@@ -281,7 +283,7 @@ class VllmBackend:
         engine, self.engine = self.engine, None
         self._why = "the engine was closed"
         if engine is not None:
-            await asyncio.to_thread(engine.shutdown)
+            await _shut(engine)
 
 
 def engine_arguments(facts: Facts, loading: Loading, budget: Budget) -> dict[str, Any]:
@@ -371,6 +373,13 @@ def _loading_alone(card: Card | None) -> Iterator[None]:
 def _look_again(card: Card) -> Card:
     """The same card with its memory as it is now."""
     return next((one for one in visible_cards() if one.uuid == card.uuid), card)
+
+
+async def _shut(engine: Any) -> None:
+    """End the core's process and what belongs to it."""
+    if engine.output_handler is not None:
+        engine.output_handler.cancel()  # else it would log the end as a failure
+    await asyncio.to_thread(engine.shutdown, SHUTDOWN_S)
 
 
 def _let_go(loading: asyncio.Task[Any]) -> None:
