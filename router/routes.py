@@ -54,8 +54,6 @@ from shared.wire.answers import Outcome
 MODELS: Final = "/v1/models"
 UNLOAD: Final = "/models/{name:str}"
 
-AMBIGUOUS: Final = SHAPES.replace("fits none", "fits more than one")
-
 
 Named = Callable[[Incoming, Operation], str | None]
 """Who is asked, where the request's own words do not decide: see `_any` and `Routes.documented`."""

@@ -1,5 +1,5 @@
-"""Tells apart the dialects that share `/ocr`, by content type and top-level key, and gives errors the
-shape of whichever it was. It reads no more of a body than that takes.
+"""Tells apart the dialects that share `/ocr`, by content type and top-level key, and gives errors
+the shape of whichever it was. It reads no more of a body than that takes.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ SHAPES: Final = (
     "The request fits none of the /ocr formats: a JSON object with `image` (dots.ocr) or"
     " `image_base64` (DeepSeek-OCR), or a multipart form with `file` (ChatVLMLLM)"
 )
+
+AMBIGUOUS: Final = SHAPES.replace("fits none", "fits more than one")
 
 SEEN_BYTES_MAX: Final = 64 * 1024
 """Of a body that is not whole: where its first keys stand."""
