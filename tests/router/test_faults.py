@@ -74,19 +74,11 @@ def send(router: Routed, ask: Ask, service: str) -> httpx.Response:
     return http.post(router.url + ask.path, content=ask.body, headers=headers)
 
 
-def ask_dots(router: Routed, **more: object) -> httpx.Response:
-    return http.post(router.url + "/ocr", json={**DOTS, **more})
-
-
 def hurry(router: Routed, **bounds: float) -> None:
     """Deadlines of tests' length: those of the fleet file leave a service ten seconds more."""
     fleet = router.app.front.fleet
     services = tuple(msgspec.structs.replace(one, **bounds) for one in fleet.services)
     router.app.front.fleet = msgspec.structs.replace(fleet, services=services)
-
-
-def pool_of(router: Routed, service: str = "dots"):
-    return router.app.state.pools[service].snapshot()
 
 
 # ---- answers that are cut, garbled or silent: said in the caller's dialect

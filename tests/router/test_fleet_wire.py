@@ -13,16 +13,14 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.router.asks import ASKS, MODELS, Ask
+from tests.router.asks import MODELS, Ask
 from tests.routing import Routed, routed
 from tests.running import ROOT, free_port, started
 from tests.samples import DOTS, b64, http
 from tests.serving import served
 from tests.stubs import Call, Stub, stub, wait_until
 
-ONE = [ask for ask in ASKS if "batch" not in ask.name]
 TEXT = "Ümlauts, 漢字 and 🦊 in one line"
-TOLD = json.dumps({"response": TEXT, "text": TEXT, "done": True}).encode()
 OK = json.dumps({"model": "dots-ocr", "response": TEXT, "done": True}).encode()
 
 
