@@ -11,12 +11,12 @@ from functools import partial
 from typing import Final
 
 import msgspec
-from PIL.Image import Image
+from PIL.Image import Image, Resampling
 
 from services.deepseek.modes import Tiling, check_mode
 from shared.engine.family import PageWork, Question
 from shared.engine.protocol import Recipe
-from shared.families.sizes import within_ratio
+from shared.families.sizes import fitted, resized, within_ratio
 from shared.families.work import BlankLines, Chain, OneAnswer, Replacer, drawn, no_page, unable
 from shared.layout import read_grounding
 from shared.ocr import Request, Sampling, Task
@@ -60,6 +60,10 @@ CLEANED: Final[Mapping[str, str]] = {
 no renderer knows."""
 
 
+EDGE_PX_MAX: Final = 5120
+"""Larger pages are reduced before they are sent anywhere: six tiles in a row are 4608 px long."""
+
+
 class DeepSeekFamily(msgspec.Struct, frozen=True):
     """The recipe of one checkpoint."""
 
@@ -68,7 +72,8 @@ class DeepSeekFamily(msgspec.Struct, frozen=True):
     def open_page(self, request: Request, page: Image | None) -> PageWork:
         if page is None:
             raise no_page(MODEL)
-        shown = within_ratio(page)
+        framed = within_ratio(page)
+        shown = resized(framed, fitted(framed.size, EDGE_PX_MAX), Resampling.LANCZOS)
         question = Question(
             text=_words(request),
             image=shown,
@@ -80,7 +85,7 @@ class DeepSeekFamily(msgspec.Struct, frozen=True):
         return OneAnswer(
             drawn(question, request.sampling),
             Chain(Replacer(CLEANED), BlankLines()),
-            partial(read_grounding, size=shown.size),
+            partial(read_grounding, size=framed.size),
         )
 
 

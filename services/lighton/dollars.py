@@ -10,6 +10,9 @@ from typing import Final
 
 import regex
 
+AROUND: Final = 16
+"""Characters before and after a formula that tell whether it is a price."""
+
 _ESCAPED: Final = regex.compile(r"(?<!\\)\\\$")
 _FENCE: Final = regex.compile(r"[ \t]*(?:`{3,}|~{3,})")
 _CURRENCY: Final = regex.compile(r"(?<!\w)[A-Z]{1,3}\Z")
@@ -64,7 +67,8 @@ def line_repaired(text: str, before: str = "") -> str:
     while at + 1 < len(marks):
         first, last = marks[at : at + 2]
         body = text[first.end() : last.start()]
-        if not _is_formula(body, before + text[: first.start()], text[last.end() :]):
+        front = (before[-AROUND:] + text[: first.start()])[-AROUND:]
+        if not _is_formula(body, front, text[last.end() : last.end() + AROUND]):
             at += 1
             continue
         pieces += (text[end : first.start()], "$", body, "$")

@@ -38,7 +38,7 @@ LABELS: Final[Mapping[str, Category]] = {
 _PLACE: Final = r"\s*(?<box>\d{1,4}\s*,\s*\d{1,4}\s*,\s*\d{1,4}\s*,\s*\d{1,4})\s*"
 _MARKER: Final = regex.compile(
     rf"!\[(?<label>[A-Za-z_][\w-]*+)\+?\]\({_PLACE}\+?\)\+?[ \t]*"
-    rf"|!\[(?<picture>[^\]\n]*)\]\([^)\n]*\)[ \t]*{_PLACE}"
+    rf"|!\[(?<picture>[^\]\n]{{0,200}})\]\([^)\n]{{0,500}}\)[ \t]*{_PLACE}"
 )
 
 

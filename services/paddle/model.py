@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Final, Literal
 
 import msgspec
-from PIL.Image import Image
+from PIL.Image import Image, Resampling
 
 from services.paddle import layout
 from services.paddle.elements import (
@@ -27,7 +27,7 @@ from services.paddle.reading import FieldReading, PageReading
 from shared.engine.family import PageWork, Question
 from shared.engine.protocol import Recipe
 from shared.errors import InvalidRequest
-from shared.families.sizes import clipped, within_ratio
+from shared.families.sizes import bounded, clipped, resized, within_ratio
 from shared.families.work import drawn, no_page, unable
 from shared.ocr import Request, Sampling, Task
 
@@ -57,6 +57,9 @@ WHOLE: Final[Mapping[Task, Kind]] = {
 
 PIXELS: Final = {"min_pixels": 112_896, "max_pixels": 1_003_520}
 """The pipeline's bounds for every element, whatever the checkpoint's own say."""
+
+SENT_PIXELS_MAX: Final = 4 * PIXELS["max_pixels"]
+"""Larger crops are reduced before they are sent anywhere; the processor reduces them further."""
 
 TOKENS_MAX: Final = 4096
 """Of one element, in the pipeline."""
@@ -123,6 +126,7 @@ def _question(element: Element, page: Image, sampling: Sampling) -> Question:
     crop = page if element.box == (0, 0, *page.size) else page.crop(element.box)
     if element.kind is Kind.FORMULA:
         crop = without_margins(crop)
+    crop = resized(crop, bounded(crop.size, SENT_PIXELS_MAX), Resampling.LANCZOS)
     question = Question(
         text=PROMPTS[element.kind],
         image=within_ratio(crop),
@@ -130,5 +134,5 @@ def _question(element: Element, page: Image, sampling: Sampling) -> Question:
         processor_kwargs=PIXELS,
     )
     asked = drawn(question, sampling)
-    bounded = TOKENS_MAX if asked.max_tokens < 0 else min(TOKENS_MAX, asked.max_tokens)
-    return msgspec.structs.replace(asked, max_tokens=bounded)
+    most = TOKENS_MAX if asked.max_tokens < 0 else min(TOKENS_MAX, asked.max_tokens)
+    return msgspec.structs.replace(asked, max_tokens=most)

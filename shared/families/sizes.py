@@ -27,6 +27,15 @@ def fitted(size: Size, edge_max: int) -> Size:
     return width, height
 
 
+def bounded(size: Size, pixels_max: int) -> Size:
+    """The size with at most so many pixels; never larger than it was."""
+    scale = math.sqrt(pixels_max / (size[0] * size[1]))
+    if scale >= 1:
+        return size
+    width, height = (max(1, math.floor(side * scale)) for side in size)
+    return width, height
+
+
 def smart_size(size: Size, *, factor: int, pixels_min: int, pixels_max: int) -> Size:
     """The size with both sides a multiple of `factor` and its pixels within bounds, the ratio kept
     as far as that allows.

@@ -102,7 +102,7 @@ def test_pages_fit_the_budget(model, size, shown) -> None:
         (Task.CHAT, {"prompt": "What is this?"}, {}),
         (Task.CHAT, {"prompt": "OCR:"}, {}),
         (Task.CHAT, {"prompt": "OCR with format: "}, {"format": True}),
-        (Task.CHAT, {"prompt": "[100,100, 500,500] OCR"}, {"box": [100, 100, 500, 500]}),
+        (Task.CHAT, {"prompt": "[100,100, 500,900] OCR"}, {"box": [100, 100, 500, 480]}),
         (Task.CHAT, {"prompt": "[Green]  OCR"}, {"color": "green"}),
         (
             Task.CHAT,
@@ -120,6 +120,15 @@ def test_got_is_told_by_flags(task, fields, flags) -> None:
     question = ask("got_ocr", task, **fields)
     assert question.processor_kwargs == flags
     assert (question.text, question.system, question.stop) == ("", None, ("<|im_end|>",))
+
+
+def test_got_sees_large_pages_reduced_and_the_box_with_them() -> None:
+    large = Image.new("RGB", (8192, 4096))
+    question = ask("got_ocr", Task.REGION, large, box=(100, 200, 4000, 4096))
+    assert question.image.size == (4096, 2048)
+    assert question.processor_kwargs == {"box": [50, 100, 2000, 2048]}
+    patches = ask("got_ocr", Task.CHAT, large, prompt="OCR with format upon the patch reference")
+    assert patches.image is large
 
 
 def test_got_is_greedy() -> None:

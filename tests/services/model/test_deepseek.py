@@ -121,6 +121,17 @@ def test_transformers_can_leave_out_the_tiles_of_the_second_model() -> None:
         ask(family=family_for("deepseek-ai/DeepSeek-OCR-2"), sampling=sizes(False, 1024, 768))
 
 
+def test_large_pages_are_reduced_and_their_boxes_are_not() -> None:
+    large = Image.new("RGB", (9990, 1000))
+    work = FAMILY.open_page(request(Task.LAYOUT), large)
+    shown = work.questions[0].image
+    assert shown is not None
+    assert shown.size == (5120, 513)
+    work.feed(0, "<|ref|>text<|/ref|><|det|>[[0, 0, 999, 999]]<|/det|>\na")
+    work.end(0)
+    assert work.blocks()[0].box == (0, 0, 9990, 1000)
+
+
 def test_thin_pages_are_framed() -> None:
     assert ask(page=Image.new("RGB", (4000, 2))).image.size == (4000, 20)
 

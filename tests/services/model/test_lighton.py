@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from PIL import Image
 
@@ -136,6 +138,16 @@ def test_pictures_of_version_2_and_images_that_are_none() -> None:
 def test_escaped_dollars(text, expected) -> None:
     assert line_repaired(text) == expected
     assert read(f"{text}\n\n{text}")[0] == f"{expected}\n\n{expected}"
+
+
+def test_hopeless_text_takes_no_time() -> None:
+    started = time.perf_counter()
+    page = Image.new("RGB", (100, 100))
+    for text in ("![" * 20_000, "![a](" * 10_000, "\\$5 " * 10_000, "`\\$" * 10_000):
+        work = family_for(V3).open_page(request(), page)
+        assert work.feed(0, text) + work.end(0) == text
+        assert work.blocks() == ()
+    assert time.perf_counter() - started < 5
 
 
 def test_code_keeps_its_dollars() -> None:

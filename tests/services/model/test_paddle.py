@@ -89,6 +89,11 @@ def test_elements_are_cut_with_a_little_paper_and_formulas_without() -> None:
     assert questions[4].image.size == (400, 41)  # to the last row of ink
 
 
+def test_large_crops_are_reduced_before_they_are_sent() -> None:
+    (question,) = ask(Task.CHART, image=Image.new("RGB", (4000, 3000)))
+    assert question.image.size == (2313, 1735)
+
+
 def test_the_client_draws_as_it_likes_within_the_models_bounds() -> None:
     said = Sampling(temperature=0.7, max_tokens=1024, top_p=0.5)
     for question in ask(Task.MARKDOWN, sampling=said):
