@@ -13,7 +13,6 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.router.asks import MODELS, Ask
 from tests.routing import Routed, routed
 from tests.running import ROOT, free_port, started
 from tests.samples import DOTS, b64, http
@@ -26,11 +25,6 @@ OK = json.dumps({"model": "dots-ocr", "response": TEXT, "done": True}).encode()
 
 async def _well(call: Call) -> None:
     await call.reply(body=OK)
-
-
-def send(router: Routed, ask: Ask, service: str) -> httpx.Response:
-    headers = {"content-type": ask.media_type, "x-ocr-model": MODELS[service]}
-    return http.post(router.url + ask.path, content=ask.body, headers=headers)
 
 
 def ask_dots(router: Routed, **more: object) -> httpx.Response:
