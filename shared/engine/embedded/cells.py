@@ -42,6 +42,8 @@ class Place(msgspec.Struct):
     rows: int
     columns: int
     lines: list[Line]
+    right: float | None = None
+    """Where the ruling to its right is, if any."""
 
 
 def find_places(lines: Sequence[Line], rulings: Rulings, box: Bounds) -> list[Place]:
@@ -124,7 +126,10 @@ def _merged(frame: Frame) -> list[Place]:
                 break
         else:
             joined.append(box)
-    return [Place(top, left, bottom - top, right - left, []) for top, left, bottom, right in joined]
+    return [
+        Place(top, left, bottom - top, right - left, [], frame.xs[right])
+        for top, left, bottom, right in joined
+    ]
 
 
 def _parted(frame: Frame, box: tuple[int, int, int, int]) -> bool:
@@ -177,7 +182,7 @@ def _spread(place: Place, split: dict[int, list[float]], starts: dict[int, int])
     seeds = split.get(place.row)
     rows = text_rows(place.lines)
     if seeds is None or place.rows > 1 or len(rows) != len(seeds):
-        return [Place(first, place.column, end - first, place.columns, place.lines)]
+        return [Place(first, place.column, end - first, place.columns, place.lines, place.right)]
     return [Place(first + at, place.column, 1, place.columns, row) for at, row in enumerate(rows)]
 
 

@@ -14,6 +14,9 @@ from shared.engine.embedded.lines import Bounds, Line, Rulings
 SIDES_MAX: Final = 200
 """Most rows or columns of a table; what exceeds it is a drawing, and is read as unruled rows."""
 
+ENDS_MIN: Final = 3
+"""So many vertical lines end at one place where columns do; single ones break off in scans."""
+
 COVER_MIN: Final = 0.5
 """A border counts as drawn when a ruling covers this much of it."""
 
@@ -47,6 +50,7 @@ class Frame(msgspec.Struct, frozen=True):
         )
         xs = distinct([x for x, _, _ in vertical], near)
         ys = distinct([y for _, y, _ in horizontal], near)
+        ys = sorted([*ys, *_ends(vertical, ys, near)])
         return cls(
             xs=_bordered(xs, text[0], text[2], near),
             ys=_bordered(ys, text[1], text[3], near),
@@ -102,6 +106,22 @@ class Frame(msgspec.Struct, frozen=True):
             if close and x1 <= box[0] and x2 >= box[2]:
                 return x1, x2
         return None
+
+
+def _ends(
+    vertical: Sequence[tuple[float, float, float]], ys: Sequence[float], near: float
+) -> list[float]:
+    """Places inside rows where several vertical lines begin or end: a head over columns, not
+    underlined, ends there."""
+    ends = [y for _, y1, y2 in vertical for y in (y1, y2)]
+    return [
+        place
+        for place in distinct(ends, near)
+        if sum(abs(end - place) <= near for end in ends) >= ENDS_MIN
+        and ys
+        and ys[0] < place < ys[-1]
+        and min(abs(place - y) for y in ys) > 2 * near
+    ]
 
 
 def _bordered(edges: list[float], low: float, high: float, near: float) -> tuple[float, ...]:

@@ -74,12 +74,15 @@ def with_initial(printed: list[Printed]) -> list[Printed]:
     return [joined, *rest]
 
 
-def paragraphs(printed: Sequence[Printed], between: str = "\n\n") -> str:
+def paragraphs(
+    printed: Sequence[Printed], between: str = "\n\n", *, room: float | None = None
+) -> str:
     """Joined lines. A line that ends although the next word had room ends on purpose: the
-    paragraph ends there, or in addresses and verses the line."""
+    paragraph ends there, or in addresses and verses the line. Lines had room up to the longest
+    one's end, or up to `room`."""
     if not printed:
         return ""
-    right = max(each.box[2] for each in printed)
+    right = max([each.box[2] for each in printed] + ([] if room is None else [room]))
     early = [ends_early(above, below, right) for above, below in pairwise(printed)]
     letters = median([width(each.box) / max(1.0, each.tall) for each in printed])
     running = sum(early) <= BREAKS_SHARE_MAX * len(early) or letters > LONG_LINE_EM

@@ -49,10 +49,20 @@ def _margins(plans: Sequence[Plan], size: Size, em: float) -> list[Plan]:
     first = [plan for plan in low if any(plan is top or _level(plan, top) for top in tops)]
     rest = [plan for plan in plans if plan not in first and plan not in bottoms]
     return [
-        *(_as_margin(plan, Category.PAGE_HEADER) if plan in tops else plan for plan in first),
+        *(
+            _as_margin(plan, Category.PAGE_HEADER) if _runs(plan, tops, em) else plan
+            for plan in first
+        ),
         *(_as_text(plan) for plan in rest),
         *(_as_margin(plan, Category.PAGE_FOOTER) for plan in bottoms),
     ]
+
+
+def _runs(plan: Plan, tops: Sequence[Plan], em: float) -> bool:
+    """A page header, or the name that stands beside one, as beside a page number."""
+    if plan in tops:
+        return True
+    return len(plan.spans) == 1 and _letters(plan) <= MARGIN_LETTERS_MAX * em
 
 
 def _as_text(plan: Plan) -> Plan:

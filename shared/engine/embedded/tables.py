@@ -54,7 +54,9 @@ def _grid(places: Sequence[Place]) -> Grid:
     if not filled:
         return Grid(rows=0, columns=0, cells=())
     cells = [
-        Cell(place.row, place.column, cell_text(place.lines), place.rows, place.columns)
+        Cell(
+            place.row, place.column, cell_text(place.lines, place.right), place.rows, place.columns
+        )
         for place in filled
     ]
     cells = _with_currencies(cells)
@@ -65,12 +67,18 @@ def _grid(places: Sequence[Place]) -> Grid:
     return Grid(rows, columns, ordered, _head(ordered))
 
 
-def cell_text(lines: Sequence[Line]) -> str:
-    """The cell's lines joined; in a cell of several, those that end on purpose stay apart."""
+def cell_text(lines: Sequence[Line], right: float | None = None) -> str:
+    """The cell's lines joined; in a cell of several, those that end on purpose stay apart.
+
+    With the cell's own `right` edge, lines that all end far from it do, when they begin alike.
+    """
     printed = printed_lines([line for row in text_rows(lines) for line in row])
     if len(printed) < LINES_MIN:
         return join_lines([each.text for each in printed])
-    return paragraphs(printed, between="\n")
+    tall = max(each.tall for each in printed)
+    lefts = [each.box[0] for each in printed]
+    room = right - tall if right is not None and max(lefts) - min(lefts) <= tall else None
+    return paragraphs(printed, between="\n", room=room)
 
 
 def _with_currencies(cells: list[Cell]) -> list[Cell]:

@@ -305,3 +305,13 @@ def test_a_page_of_a_thousand_lines_is_planned_soon() -> None:
     plans = plan_page(paper.spans, [], grid((50, 390, 730, 1050), (50, 17800)), (1100, 18000))
     assert time.thread_time() - started < 0.5
     assert sum(len(plan.spans) for plan in plans) == 2400
+
+
+def test_the_name_beside_a_page_number_is_a_running_head() -> None:
+    paper = Paper()
+    paper.column(BODY * 3, 80, 140, width=800)
+    paper.write("Risks of travelling", 380, 40, width=220)
+    paper.write("2763", 850, 40, width=40)
+    plans = plan_page(paper.spans, [], Rulings(), SIZE)
+    heads = [paper.said(plan)[0] for plan in plans if plan.category is Category.PAGE_HEADER]
+    assert heads == ["Risks of travelling", "2763"]

@@ -10,6 +10,7 @@ from shared.engine.embedded.rulings import find_rulings
 from shared.engine.embedded.tables import (
     Cell,
     Grid,
+    cell_text,
     read_table,
     write_html,
     write_markdown,
@@ -201,3 +202,25 @@ def test_rulings_are_found_and_bars_are_none(noise: int) -> None:
 
 def test_an_empty_page_has_no_rulings() -> None:
     assert find_rulings(np.full((50, 40), 255, dtype=np.uint8)) == Rulings()
+
+
+def test_a_head_over_columns_need_not_be_underlined() -> None:
+    """The columns' lines begin below it."""
+    paper = Paper()
+    paper.write("Month of May", 200, 105)
+    days = (("Sun", "Mon", "Tue", "Wed"), ("1", "2", "3", "4"), ("8", "9", "10", "11"))
+    paper.table(days, (100, 190, 280, 370), 140)
+    rulings = Rulings(
+        horizontal=tuple((90, y, 450) for y in (95, 170, 210, 250)),
+        vertical=tuple((x, 95 if x in {90, 450} else 132, 250) for x in (90, 180, 270, 360, 450)),
+    )
+    table = read_table(paper.lines, rulings, (90, 95, 450, 250))
+    assert cells(table)[0] == ["Month of May", "", "", ""]
+    assert cells(table)[1:] == [list(row) for row in days]
+
+
+def test_lines_that_all_end_far_from_the_cells_edge_end_on_purpose() -> None:
+    paper = Paper()
+    paper.column(["1: The term starts", "4: Examinations", "16: A day for all"], 100, 100)
+    assert cell_text(paper.lines, 700) == ("1: The term starts\n4: Examinations\n16: A day for all")
+    assert "\n" not in cell_text(paper.lines, 300)
