@@ -1,4 +1,5 @@
-"""What makes PaddleOCR-VL PaddleOCR-VL. Pure; imports no engine.
+"""What makes PaddleOCR-VL PaddleOCR-VL. Imports no engine; the layout model is handed in, or loaded
+when the first page is cut.
 
 The model reads elements, not pages: a page is cut where a layout model sees regions, each is asked
 with its kind's prompt, and what comes back is made what the service's document promises.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -391,3 +393,32 @@ def test_the_wheels_layout_model_sees_regions() -> None:
     found = [element.category for element in find_elements(image, layout)]
     assert found.count(Category.TABLE) == 1
     assert found.index(Category.TITLE) < found.index(Category.TABLE)
+
+
+WITHOUT_PACKAGES = """
+import sys
+for name in ("cv2", "dateparser", "numpy", "onnxruntime", "price_parser", "rapid_layout"):
+    sys.modules[name] = None
+from PIL import Image
+from services.paddle.model import FAMILY
+from shared.ocr import Request, Task
+page = Image.new("RGB", (1000, 1400), "white")
+work = FAMILY.open_page(Request(model="paddle", task=Task.RECEIPT), page)
+print(len(work.questions), work.questions[0].text)
+work.feed(0, "CORNER CAFE\\nTotal  12.15")
+print(work.end(0))
+"""
+
+
+def test_without_the_embedded_packages_pages_are_read_whole_and_fields_are_empty() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", WITHOUT_PACKAGES],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[3],
+    )
+    assert ran.returncode == 0, ran.stderr
+    head, _, fields_json = ran.stdout.partition("\n")
+    assert head == "1 OCR:"
+    assert json.loads(fields_json) == ABSENT[Task.RECEIPT]
