@@ -34,8 +34,8 @@ def tiny(tmp_path_factory):
 
 
 SIZE = (196, 140)
-"""Multiples of 28, which LightOnOCR's two processors leave as they are: of other sizes transformers'
-makes multiples of 14, vLLM's (which is the vendor's choice) multiples of 28."""
+"""Multiples of 28, which both of LightOnOCR's processors leave as they are: of other sizes that of
+transformers makes multiples of 14, that of vLLM, which is the vendor's choice, of 28."""
 
 
 def drawn(text: str = "Invoice 42", size: tuple[int, int] = SIZE) -> Image.Image:
