@@ -18,6 +18,11 @@ two columns whose edges touch."""
 SHARED_Y: Final = 0.5
 """Boxes stand side by side when they share this much of the lower one's height."""
 
+CENTRED: Final = 0.02
+"""A head stands in the middle up to this share of the whole width."""
+LEANING: Final = 0.2
+"""Boxes one above the other share up to this much of their height, as detected boxes do."""
+
 BOXES_MAX: Final = 1500
 """With more boxes than any page has blocks it is noise, and read from top to bottom: pairs take
 time."""
@@ -40,7 +45,7 @@ def reading_order(
         return sorted(range(len(boxes)), key=lambda at: (boxes[at][1], boxes[at][0]))
     order: list[int] = []
     for band in _bands(boxes, break_px):
-        inside = [boxes[at] for at in band]
+        inside = _with_heads([boxes[at] for at in band])
         order += [band[at] for at in _sorted(inside, _pairs(inside))]
     return order
 
@@ -54,6 +59,26 @@ def _bands(boxes: Sequence[Bounds], break_px: float) -> list[list[int]]:
         bands[-1].append(at)
         bottom = max(bottom, boxes[at][3])
     return bands
+
+
+def _with_heads(boxes: Sequence[Bounds]) -> list[Bounds]:
+    """The boxes; those centred over the others with nothing beside them reach from edge to edge:
+    a head over columns parts them however short it is."""
+    left, right = min(box[0] for box in boxes), max(box[2] for box in boxes)
+    near = CENTRED * (right - left)
+    return [
+        (left, box[1], right, box[3])
+        if abs(box[0] + box[2] - left - right) <= 2 * near and _alone(box, boxes)
+        else box
+        for box in boxes
+    ]
+
+
+def _alone(box: Bounds, boxes: Sequence[Bounds]) -> bool:
+    return all(
+        other == box or overlap_y(box, other) <= LEANING * min(height(box), height(other))
+        for other in boxes
+    )
 
 
 def _pairs(boxes: Sequence[Bounds]) -> list[int]:

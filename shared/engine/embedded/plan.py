@@ -44,6 +44,9 @@ INSIDE_MIN: Final = 0.6
 """A line belongs to a region that holds this much of it."""
 CUT_MARGIN_EM: Final = 0.6
 """A ruling cuts a line when it leaves at least this much on either side."""
+LETTER_MIN_EM: Final = 0.5
+"""A ruling cuts a line in two rows when it leaves at least this much above and below: the letters
+of a row need it."""
 FIGURE_TEXT_MAX: Final = 0.25
 """A figure covered with more text than this is text, whatever the layout model says."""
 TOP_SHARE: Final = 0.08
@@ -164,9 +167,11 @@ def _tables(
         taken |= {span.index for span in inside}
         pieces: list[Span] = []
         for span in inside:
-            cut = _cut(span, rulings, next_index, em)
-            next_index += len(cut) if len(cut) > 1 else 0
-            pieces.extend(cut)
+            for whole in _cut_across(span, rulings, next_index, em):
+                next_index = max(next_index, whole.index + 1)
+                cut = _cut(whole, rulings, next_index, em)
+                next_index += len(cut) if len(cut) > 1 else 0
+                pieces.extend(cut)
         box = union([each.box, *(span.box for span in pieces)])
         ordered = _row_by_row(pieces)
         plans.append(Plan(Category.TABLE, box, ordered, loose=each.loose))
@@ -202,6 +207,30 @@ def _cut(span: Span, rulings: Rulings, index: int, em: float) -> list[Span]:
     if len(parts) < 2 or width(span.box) < 1:
         return [span]
     return [_part(span, low, high, index + at) for at, (low, high) in enumerate(parts)]
+
+
+def _cut_across(span: Span, rulings: Rulings, index: int, em: float) -> list[Span]:
+    """The span's pieces above and below the horizontal rulings that cross it: close rows of narrow
+    cells are detected as one."""
+    left, top, right, bottom = span.box
+    places = sorted(
+        y
+        for x1, y, x2 in rulings.horizontal
+        if top + LETTER_MIN_EM * em < y < bottom - LETTER_MIN_EM * em
+        and x1 <= left + em / 2
+        and right - em / 2 <= x2
+    )
+    edges = [top, *places, bottom]
+    rows = [(low, high) for low, high in pairwise(edges) if high - low >= LETTER_MIN_EM * em]
+    if len(rows) < 2:
+        return [span]
+    return [_row(span, low, high, index + at) for at, (low, high) in enumerate(rows)]
+
+
+def _row(span: Span, low: float, high: float, index: int) -> Span:
+    left, _, right, _ = span.box
+    quad = ((left, low), (right, low), (right, high), (left, high))
+    return Span(index, quad, (left, low, right, high), vertical=False)
 
 
 def _part(span: Span, low: float, high: float, index: int) -> Span:

@@ -89,7 +89,20 @@ def _with_currencies(cells: list[Cell]) -> list[Cell]:
         most = sum(cell.text in CURRENCIES for cell in signs) >= 0.5 * len(signs)
         if most and all(len(cell.text) <= 1 for cell in signs):
             cells = _folded(cells, column)
-    return cells
+    return _handed_on(cells)
+
+
+def _handed_on(cells: Sequence[Cell]) -> list[Cell]:
+    """A second sign at an amount's end, "$ 178 $", is that of the amount in the next cell: detected
+    boxes reach over narrow gaps."""
+    texts = {(cell.row, cell.column): cell.text for cell in cells}
+    for cell in cells:
+        text, after = texts[cell.row, cell.column], (cell.row, cell.column + cell.columns)
+        twice = len(text) > 2 and text[0] in CURRENCIES and text[-1] == text[0]
+        if twice and texts.get(after, "")[:1].isdigit():
+            texts[cell.row, cell.column] = text[:-1].rstrip()
+            texts[after] = f"{text[-1]} {texts[after]}"
+    return [msgspec.structs.replace(cell, text=texts[cell.row, cell.column]) for cell in cells]
 
 
 def _folded(cells: Sequence[Cell], column: int) -> list[Cell]:

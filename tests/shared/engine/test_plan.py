@@ -315,3 +315,26 @@ def test_the_name_beside_a_page_number_is_a_running_head() -> None:
     plans = plan_page(paper.spans, [], Rulings(), SIZE)
     heads = [paper.said(plan)[0] for plan in plans if plan.category is Category.PAGE_HEADER]
     assert heads == ["Risks of travelling", "2763"]
+
+
+def test_a_line_over_two_rows_is_cut_at_the_ruling() -> None:
+    paper = Paper()
+    paper.table((("Su", "Mo"), ("5", "6"), ("", "13")), (100, 320), 100)
+    both = paper.write("5 12", 100, 180, em=40, width=20)
+    rulings = grid((90, 300, 500), (95, 130, 170, 200, 240))
+    (table,) = plan_page(paper.spans, [], rulings, SIZE)
+    pieces = [each.box for each in table.spans if each.box[0] == 100 and each.box[1] >= 180]
+    assert pieces == [(100, 180, 120, 200), (100, 200, 120, 220)]
+    assert both.span.index not in [each.index for each in table.spans]
+
+
+def test_a_centred_head_is_read_before_what_stands_below_it() -> None:
+    """Although lines above and below it begin further left."""
+    paper = Paper()
+    paper.write("Contents", 80, 70, width=100)
+    paper.column(["A name of some firm", "and its figures"], 380, 100, width=240)
+    paper.write("A section", 80, 200, width=200)
+    paper.column(BODY, 80, 240, width=840)
+    plans = plan_page(paper.spans, [], Rulings(), SIZE)
+    firsts = [paper.said(plan)[0] for plan in plans]
+    assert firsts == ["Contents", "A name of some firm", "A section", BODY[0]]

@@ -224,3 +224,11 @@ def test_lines_that_all_end_far_from_the_cells_edge_end_on_purpose() -> None:
     paper.column(["1: The term starts", "4: Examinations", "16: A day for all"], 100, 100)
     assert cell_text(paper.lines, 700) == ("1: The term starts\n4: Examinations\n16: A day for all")
     assert "\n" not in cell_text(paper.lines, 300)
+
+
+def test_a_sign_at_an_amounts_end_is_the_next_amounts() -> None:
+    paper = Paper()
+    rows = [["Year", "2025", "2024"], ["Revenue", "$ 178 $", "141"], ["Fees", "$ 4 $", "2,5"]]
+    paper.table(rows, (100, 320, 520), 100)
+    found = cells(read_table(paper.lines, NONE, BOX))
+    assert found[1:] == [["Revenue", "$ 178", "$ 141"], ["Fees", "$ 4", "$ 2,5"]]
