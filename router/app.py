@@ -10,6 +10,7 @@ from router.budget import Budget
 from router.documents import LEGACY, UNIFIED
 from router.fleet import Fleet, load_fleet
 from router.front import Front
+from router.passage import Passage
 from router.routes import Routes
 from router.settings import RouterSettings
 from router.state import State
@@ -39,11 +40,13 @@ class RouterApp:
         fleet = load_fleet(fleet_file, settings.environ)
         upstream = Upstream()
         self.state = State(settings, fleet, upstream)
-        self.front = Front(fleet, upstream, settings.guard, settings.patience_s)
+        self.front = Front(fleet, Passage(upstream, settings.guard, settings.patience_s))
         budget = Budget(settings.buffer_bytes_max, settings.buffer_wait_s)
         routes = Routes(settings, self.state, self.front, budget)
         metrics = Metrics("router")
-        metrics.registry.register(reports.RouterCollector(self.state, budget, self.front.runaways))
+        metrics.registry.register(
+            reports.RouterCollector(self.state, budget, self.front.passage.runaways)
+        )
         self._legacy_port = settings.legacy_port
         common: dict[str, Any] = {
             "open": _nothing,

@@ -29,7 +29,9 @@ from router.dialects import (
     without_model,
 )
 from router.fleet import Fleet, Target, Wire
-from router.front import Front, parsed, write_query
+from router.front import Front
+from router.heads import write_query
+from router.requests import parsed
 from router.settings import RouterSettings
 from router.sharing import SEEN_BYTES_MAX, documented_dialect, sniff, write_noted
 from router.state import State
@@ -189,7 +191,7 @@ class Routes:
             for model in target.service.models:  # which one is asked stands in bytes nobody reads
                 exchange.caller.check_model(model)
             exchange.model = target.model
-            return await self._front.forward(exchange, target, full, operation)
+            return await self._front.passage.forward(exchange, target, full, operation)
 
         async def read(exchange: Exchange, scope: Scope) -> Incoming:
             return await self._read(exchange, scope, self._settings.batch_bytes_max)
@@ -277,7 +279,9 @@ class Routes:
         task = named_task(incoming)
         if task is None and target.service.wire is Wire.DEEPSEEK:
             query = write_query(without_model(incoming).query)
-            return await self._front.forward(exchange, target, deepseek_batch.PATH + query, None)
+            return await self._front.passage.forward(
+                exchange, target, deepseek_batch.PATH + query, None
+            )
         requests = [
             call if isinstance(call, OcrError) else understand(call.request, DEEPSEEK, target, task)
             for call in deepseek_batch.read_batch(incoming, LIMITS)
@@ -292,7 +296,9 @@ class Routes:
         task = named_task(incoming)
         if task is None and target.service.wire is Wire.CHATVLM:
             query = write_query({**incoming.query, "model": target.model})
-            return await self._front.forward(exchange, target, chatvlm_batch.PATH + query, None)
+            return await self._front.passage.forward(
+                exchange, target, chatvlm_batch.PATH + query, None
+            )
         calls = chatvlm_batch.read_batch(without_model(parsed(incoming)), LIMITS)
         requests = [understand(call.request, CHATVLM, target, task) for call in calls]
         outcomes = await self._all(exchange, requests, target, CHATVLM)
@@ -327,7 +333,7 @@ class Routes:
         target = self._front.find(exchange, name, CHATVLM)
         if target.service.wire is not Wire.CHATVLM:
             raise InvalidRequest(f"Model {name} stays in memory: its service has no other")
-        return await self._front.unload(exchange, target)
+        return await self._front.passage.unload(exchange, target)
 
     # ---- telling
 
