@@ -99,7 +99,22 @@ def _ruled(lines: Sequence[Line], frame: Frame) -> list[Place]:
             ):
                 place.lines.append(line)
                 break
-    return places
+    return [each for place in places for each in _by_rows(place, frame)]
+
+
+def _by_rows(place: Place, frame: Frame) -> list[Place]:
+    """Numbers below one another are cells of their own, also where a faint border was not seen:
+    words wrap, and numbers do not."""
+    slots = [_slot(frame.ys, centre_y(foot(line.span))) for line in place.lines]
+    numbers = all(line.text.strip().isdecimal() for line in place.lines)
+    if len(slots) < 2 or len(set(slots)) < len(slots) or not numbers:
+        return [place]
+    rows = range(place.row, place.row + place.rows)
+    own = dict(zip(slots, place.lines, strict=True))
+    return [
+        Place(row, place.column, 1, place.columns, [own[row]] if row in own else [], place.right)
+        for row in rows
+    ]
 
 
 def _slot(edges: Sequence[float], place: float) -> int:

@@ -232,3 +232,20 @@ def test_a_sign_at_an_amounts_end_is_the_next_amounts() -> None:
     paper.table(rows, (100, 320, 520), 100)
     found = cells(read_table(paper.lines, NONE, BOX))
     assert found[1:] == [["Revenue", "$ 178", "$ 141"], ["Fees", "$ 4", "$ 2,5"]]
+
+
+def test_numbers_are_not_merged_where_a_border_is_faint() -> None:
+    paper = Paper()
+    paper.table((("Su", "Mo", "Tu"), ("5", "6", "7"), ("12", "13", "14")), (100, 220, 340), 100)
+    ruled = grid((90.0, 210.0, 330.0, 450.0), (95.0, 130.0, 170.0, 210.0))
+    faint = Rulings(
+        horizontal=tuple(
+            (210.0, y, x2) if y == 170.0 else (x1, y, x2) for x1, y, x2 in ruled.horizontal
+        ),
+        vertical=ruled.vertical,
+    )
+    assert cells(read_table(paper.lines, faint, (90.0, 95.0, 450.0, 210.0))) == [
+        ["Su", "Mo", "Tu"],
+        ["5", "6", "7"],
+        ["12", "13", "14"],
+    ]
