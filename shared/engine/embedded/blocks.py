@@ -84,7 +84,7 @@ def _pixels(box: Bounds) -> Box:
 def _table(
     plan: Plan, lines: Sequence[Line], rulings: Rulings, tables: str, *, plain: bool
 ) -> tuple[Category, str]:
-    grid = read_table(lines, rulings, plan.box)
+    grid = read_table(lines, rulings, plan.box, plain=plain)
     if plan.loose and _is_keyed(grid):
         rows = [_row(grid, row, " ") for row in range(grid.rows)]
         return Category.TEXT, "\n".join(row for row in rows if row)

@@ -43,28 +43,33 @@ class Grid(msgspec.Struct, frozen=True):
     """How many rows are its head."""
 
 
-def read_table(lines: Sequence[Line], rulings: Rulings, box: Bounds) -> Grid:
-    """The table that these lines make inside this box."""
+def read_table(
+    lines: Sequence[Line], rulings: Rulings, box: Bounds, *, plain: bool = False
+) -> Grid:
+    """The table that these lines make inside this box.
+
+    With `plain` a cell's lines stay as they are printed: no hyphen goes, no space is left out.
+    """
     lines = [line for line in lines if line.text.strip()]
-    return _grid(find_places(lines, rulings, box)) if lines else _grid([])
+    return _grid(find_places(lines, rulings, box) if lines else [], plain=plain)
 
 
-def _grid(places: Sequence[Place]) -> Grid:
+def _grid(places: Sequence[Place], *, plain: bool) -> Grid:
     filled = [place for place in places if place.lines]
     if not filled:
         return Grid(rows=0, columns=0, cells=())
-    cells = [
-        Cell(
-            place.row, place.column, cell_text(place.lines, place.right), place.rows, place.columns
-        )
-        for place in filled
-    ]
+    text_of = _as_printed if plain else cell_text
+    cells = [Cell(p.row, p.column, text_of(p.lines, p.right), p.rows, p.columns) for p in filled]
     cells = _with_currencies(cells)
     cells = _without_empty(cells)
     rows = max(cell.row + cell.rows for cell in cells)
     columns = max(cell.column + cell.columns for cell in cells)
     ordered = tuple(sorted(cells, key=lambda cell: (cell.row, cell.column)))
     return Grid(rows, columns, ordered, _head(ordered))
+
+
+def _as_printed(lines: Sequence[Line], _right: float | None) -> str:
+    return " ".join(line.text.strip() for row in text_rows(lines) for line in row)
 
 
 def cell_text(lines: Sequence[Line], right: float | None = None) -> str:

@@ -249,3 +249,13 @@ def test_numbers_are_not_merged_where_a_border_is_faint() -> None:
         ["5", "6", "7"],
         ["12", "13", "14"],
     ]
+
+
+def test_plain_cells_are_as_they_are_printed() -> None:
+    paper = Paper()
+    paper.table(
+        (("Day", "What"), ("12", "开始。"), ("", "13日结束"), ("14", "rep-")), (100, 300), 100
+    )
+    box, rulings = (90.0, 95.0, 500.0, 250.0), grid((90, 290, 500), (95, 130, 210, 250))
+    kept = write_plain(read_table(paper.lines, rulings, box, plain=True))
+    assert kept.splitlines()[1] == "12\t开始。 13日结束"
