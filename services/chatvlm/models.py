@@ -30,7 +30,8 @@ class Models:
         self._loading: dict[str, asyncio.Task[None]] = {}
         self._loaded: dict[str, _Loaded] = {}
         self._shut = False
-        self._closing: set[asyncio.Task[None]] = set()
+        self._closing: dict[asyncio.Task[None], _Loaded] = {}
+        """Models out of use that still have a page to finish."""
 
     @property
     def loaded(self) -> list[str]:
@@ -43,14 +44,18 @@ class Models:
 
     def load(self) -> tuple[int, int]:
         """Requests waiting and at work, of all models."""
-        doors = [lane.admission for lane in self.lanes]
+        doors = self._doors()
         return sum(door.waiting for door in doors), sum(door.in_flight for door in doors)
 
     def shut(self) -> None:
         """Refuse new and waiting work, on models loaded later too."""
         self._shut = True
-        for lane in self.lanes:
-            lane.admission.close()
+        for door in self._doors():
+            door.close()
+
+    def _doors(self) -> list[Admission]:
+        """Of the models in use, and of those that finish their last pages."""
+        return [one.lane.admission for one in (*self._loaded.values(), *self._closing.values())]
 
     async def hold(self, name: str) -> Hold:
         """The model's lane, loaded if need be, and kept in memory until the hold is released.
@@ -96,8 +101,8 @@ class Models:
         if one is None:
             raise ModelNotLoaded(f"Model {name} not loaded")
         task = asyncio.create_task(self._close(name, one))
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+        self._closing[task] = one
+        task.add_done_callback(lambda done: self._closing.pop(done, None))
         await asyncio.shield(task)
 
     async def _close(self, name: str, one: _Loaded) -> None:
@@ -116,9 +121,10 @@ class Models:
         for one in self._loaded.values():
             await one.lane.engine.close()
         self._loaded.clear()
-        for task in list(self._closing):
+        closing = list(self._closing)
+        for task in closing:
             task.cancel()
-        await asyncio.gather(*self._closing, return_exceptions=True)
+        await asyncio.gather(*closing, return_exceptions=True)
 
 
 class Hold:
