@@ -197,34 +197,13 @@ def _generate(
     model: _Model, question: Question, tell: Callable[[Piece | None], None], left: threading.Event
 ) -> None:
     import torch  # noqa: PLC0415 - loaded by now
-    from transformers import StoppingCriteria, StoppingCriteriaList, TextStreamer  # noqa: PLC0415
+    from transformers import StoppingCriteriaList  # noqa: PLC0415
 
     inputs = _inputs(model, question)
     prompt_tokens = int(inputs["input_ids"].shape[1])
     most = _most(model, question, prompt_tokens)
     stops = StopFilter(question.stop)
     told = _Told(prompt_tokens)
-
-    class Streamer(TextStreamer):  # type: ignore[misc]
-        """Tells text as it comes; transformers calls it with the prompt first."""
-
-        def put(self, value: Any) -> None:
-            told.tokens += 0 if self.next_tokens_are_prompt else int(value.numel())
-            super().put(value)
-
-        def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
-            tell(told.piece(stops.feed(text) + (stops.close() if stream_end else "")))
-
-    class Leaving(StoppingCriteria):  # type: ignore[misc]
-        """Ends the answer at the next step when nobody wants it, or a stop string came."""
-
-        def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:  # noqa: ARG002
-            ended = left.is_set() or stops.stopped
-            return torch.full((input_ids.shape[0],), ended, device=input_ids.device)
-
-    streamer = Streamer(
-        model.tokenizer, skip_prompt=True, skip_special_tokens=question.skip_special_tokens
-    )
     if question.seed is not None:
         torch.manual_seed(question.seed)
     with torch.inference_mode():
@@ -232,14 +211,53 @@ def _generate(
             **inputs,
             **_sampling(question),
             max_new_tokens=most,
-            streamer=streamer,
-            stopping_criteria=StoppingCriteriaList([Leaving()]),
+            streamer=_streamer(model, question, told, lambda text: tell(told.piece(text)), stops),
+            stopping_criteria=StoppingCriteriaList([_leaving(left, stops)]),
             **({"stop_strings": list(question.stop)} if question.stop else {}),
             tokenizer=model.tokenizer,
         )
     full = int(output.shape[1]) - prompt_tokens >= most and not stops.stopped
     ended = full and int(output[0, -1]) not in _ends(model)
     tell(told.piece("", Stop.LENGTH if ended else Stop.STOP))
+
+
+def _streamer(
+    model: _Model,
+    question: Question,
+    told: _Told,
+    tell: Callable[[str], None],
+    stops: StopFilter,
+) -> Any:
+    """Tells text as it comes, up to the first stop string."""
+    from transformers import TextStreamer  # noqa: PLC0415 - loaded by now
+
+    class Streamer(TextStreamer):  # type: ignore[misc]
+        """Transformers calls it with the prompt first."""
+
+        def put(self, value: Any) -> None:
+            told.tokens += 0 if self.next_tokens_are_prompt else int(value.numel())
+            super().put(value)
+
+        def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
+            tell(stops.feed(text) + (stops.close() if stream_end else ""))
+
+    skip = question.skip_special_tokens
+    return Streamer(model.tokenizer, skip_prompt=True, skip_special_tokens=skip)
+
+
+def _leaving(left: threading.Event, stops: StopFilter) -> Any:
+    """Ends the answer at the next step when nobody wants it, or a stop string came."""
+    import torch  # noqa: PLC0415 - loaded by now
+    from transformers import StoppingCriteria  # noqa: PLC0415
+
+    class Leaving(StoppingCriteria):  # type: ignore[misc]
+        """One answer for the whole batch, which is one question."""
+
+        def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:  # noqa: ARG002
+            ended = left.is_set() or stops.stopped
+            return torch.full((input_ids.shape[0],), ended, device=input_ids.device)
+
+    return Leaving()
 
 
 class _Told(msgspec.Struct):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import gc
-import json
 import logging
 import os
 import tempfile
@@ -21,9 +20,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
-from shared.engine.budget import Budget, make_budget
+from shared.engine.arguments import engine_arguments
+from shared.engine.budget import make_budget
 from shared.engine.cards import Card, visible_cards
-from shared.engine.checkpoint import Facts, find_checkpoint
+from shared.engine.checkpoint import find_checkpoint
 from shared.engine.family import Question
 from shared.engine.generate import Piece
 from shared.engine.protocol import EngineState
@@ -46,26 +46,6 @@ SHUTDOWN_S: Final = 2.0
 STRING_TEMPLATES: Final = frozenset({"DotsOCRForCausalLM"})
 """Their template's branch for lists of parts prints no turn markers: messages go in as strings."""
 
-NGRAMS: Final = "vllm.model_executor.models.deepseek_ocr:NGramPerReqLogitsProcessor"
-
-PROCESSORS: Final[Mapping[str, Sequence[str]]] = {
-    "DeepseekOCRForCausalLM": (NGRAMS,),
-    "DeepseekOCR2ForCausalLM": (NGRAMS,),
-}
-"""Against loops; inert unless a question's `extra_args` ask for it."""
-
-WITH_VIDEO: Final = frozenset(
-    {
-        "Qwen2VLForConditionalGeneration",
-        "Qwen3VLForConditionalGeneration",
-        "Qwen3_5ForConditionalGeneration",
-    }
-)
-"""Profiling leaves room for a video unless told that there is none."""
-
-BATCHED_TOKENS: Final[Mapping[str, int]] = {"PaddleOCRVLForConditionalGeneration": 16384}
-"""Many small crops: vLLM's own recipe."""
-
 ENVIRONMENT: Final[Mapping[str, str]] = {
     # Forking a process that serves requests from several threads copies their locks.
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
@@ -85,6 +65,7 @@ class VllmBackend:
         slots: how many requests the service works on at once.
         at_once: how many questions of a page may run at the same time.
         backoff_s: before each start of a core that died.
+        arguments: further ones of vLLM's, which win.
     """
 
     warms_up = True
@@ -97,6 +78,7 @@ class VllmBackend:
         slots: int = 1,
         at_once: int = 1,
         backoff_s: Sequence[float] = BACKOFF_S,
+        arguments: Mapping[str, Any] = {},
     ) -> None:
         self.name = f"vllm/{_version()}"
         self.engine: Any = None
@@ -106,6 +88,7 @@ class VllmBackend:
         self.at_once = at_once
         self._slots = slots
         self._backoff_s = backoff_s
+        self._arguments = arguments
         self._string_template = False
         self._length = 0
         self._card: Card | None = None
@@ -154,8 +137,9 @@ class VllmBackend:
             from vllm.v1.engine.async_llm import AsyncLLM  # noqa: PLC0415
 
             with _loading_alone(self._card):
+                arguments = engine_arguments(facts, self._loading, budget)
                 return AsyncLLM.from_engine_args(
-                    AsyncEngineArgs(**engine_arguments(facts, self._loading, budget))
+                    AsyncEngineArgs(**{**arguments, **self._arguments})
                 )
         except ImportError as error:
             raise EngineFailed(
@@ -288,61 +272,6 @@ class VllmBackend:
             await asyncio.to_thread(gc.collect)
 
 
-def engine_arguments(facts: Facts, loading: Loading, budget: Budget) -> dict[str, Any]:
-    """The arguments vLLM loads a checkpoint with."""
-    limits = {"image": 1}
-    if facts.architecture in WITH_VIDEO:
-        limits["video"] = 0
-    arguments: dict[str, Any] = {
-        "model": str(facts.folder),
-        "trust_remote_code": loading.trust_remote_code,
-        "dtype": loading.dtype.value,
-        "max_model_len": budget.max_model_len,
-        "max_num_seqs": budget.max_num_seqs,
-        "enforce_eager": loading.enforce_eager,
-        "kv_cache_dtype": loading.kv_cache_dtype,
-        "limit_mm_per_prompt": limits,
-        # No page comes twice: caches of images and prompts would only take memory, and DeepSeek-OCR
-        # answers from the wrong page with them (its issue 250).
-        "enable_prefix_caching": False,
-        "mm_processor_cache_gb": 0,
-        "disable_log_stats": True,
-    }
-    if budget.share is not None:
-        arguments["gpu_memory_utilization"] = budget.share
-    if loading.quantization is not None:
-        arguments |= quantised(loading.quantization)
-    if facts.architecture in PROCESSORS:
-        arguments["logits_processors"] = list(PROCESSORS[facts.architecture])
-    if facts.architecture in BATCHED_TOKENS:
-        arguments["max_num_batched_tokens"] = BATCHED_TOKENS[facts.architecture]
-    return arguments
-
-
-def quantised(name: str) -> dict[str, Any]:
-    """Arguments that quantise weights as they load. int8 and int4 are weights alone, by torchao,
-    since vLLM has neither for plain layers; other names are vLLM's own.
-
-    Raises:
-        EngineFailed: torchao is not installed.
-    """
-    if name not in {"int8", "int4"}:
-        return {"quantization": name}
-    try:
-        from torchao.core.config import config_to_dict  # noqa: PLC0415 - wanted here alone
-        from torchao.quantization import Int4WeightOnlyConfig, Int8WeightOnlyConfig  # noqa: PLC0415
-    except ImportError as error:
-        raise EngineFailed(f"quantization {name} needs the package torchao") from error
-    # Packed in tiles is what torch's own kernels read; the default packing wants another package.
-    config = (
-        Int8WeightOnlyConfig()
-        if name == "int8"
-        else Int4WeightOnlyConfig(group_size=128, int4_packing_format="tile_packed_to_4d")
-    )
-    written = json.dumps(config_to_dict(config))
-    return {"quantization": "torchao", "hf_overrides": {"quantization_config_dict_json": written}}
-
-
 def _messages(question: Question) -> list[dict[str, Any]]:
     messages: list[dict[str, Any]] = []
     if question.system is not None:
@@ -405,7 +334,10 @@ async def _shut(engine: Any) -> None:
     """End the core's process and what belongs to it."""
     if engine.output_handler is not None:
         engine.output_handler.cancel()  # else it would log the end as a failure
-    await asyncio.to_thread(engine.shutdown, SHUTDOWN_S)
+    try:
+        await asyncio.to_thread(engine.shutdown, SHUTDOWN_S)
+    except Exception:  # a core half dead must not keep the next one from starting
+        log.exception("ending the model's engine failed")
 
 
 def _let_go(loading: asyncio.Task[Any]) -> None:

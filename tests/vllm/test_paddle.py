@@ -19,8 +19,10 @@ from tests.vllm.conftest import drawn, png
 pytestmark = pytest.mark.timeout(900)
 
 TOKENS = 16
-SIZE = (448, 336)
-"""Within the recipe's bounds, 192 tokens; above the tiny checkpoint's own, which are overruled."""
+SIZE = (448, 448)
+"""Within the recipe's bounds, 256 tokens; above the tiny checkpoint's own, which are overruled. It
+is the grid of the checkpoint's positions: to others vLLM and transformers stretch that differently
+(by up to 0.4 in the logarithm of a probability), with the very same pixels and tokens."""
 
 BOUNDS = {"min_pixels": 112_896, "max_pixels": 1_003_520}
 
@@ -66,7 +68,7 @@ def test_an_element_is_asked_as_the_pipeline_asks(served, tiny) -> None:
     loop = engine.backend._watch.get_loop()
     result = asyncio.run_coroutine_threadsafe(fold(engine.read(request)), loop).result(60)
     assert result.usage == Usage(wanted.prompt_tokens, TOKENS)
-    assert wanted.prompt_tokens > 192
+    assert wanted.prompt_tokens > 256
     assert wanted.text.strip() in result.text
 
 

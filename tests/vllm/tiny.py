@@ -398,7 +398,7 @@ def _paddleocrvl(path: Path) -> None:
             "intermediate_size": 128,
             "num_hidden_layers": 2,
             "num_attention_heads": 2,
-            "image_size": 56,
+            "image_size": 448,
             "patch_size": 14,
             "spatial_merge_size": 2,
         },

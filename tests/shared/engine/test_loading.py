@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from shared.engine.arguments import engine_arguments
 from shared.engine.budget import HABITS, make_budget
 from shared.engine.cards import Card, choose_visible
 from shared.engine.checkpoint import Facts, find_checkpoint, kv_bytes
@@ -18,7 +19,6 @@ from shared.engine.choose import choose, why_embedded
 from shared.engine.family import Weights
 from shared.engine.generate import GeneratingEngine
 from shared.engine.protocol import Recipe
-from shared.engine.vllm import engine_arguments
 from shared.errors import EngineFailed
 from shared.loading import Loading
 from shared.settings import EngineKind, Settings
