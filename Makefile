@@ -17,10 +17,13 @@ QUIETLY := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=i
 PIP := $(QUIETLY) $(BIN)/python -m pip --quiet --quiet install
 VLLM_PIP := $(QUIETLY) $(VLLM)/bin/python -m pip --quiet --quiet install
 
+# Tests of one file share what they start, so files are what is spread; many only wait for sockets.
+PARALLEL ?= -n 3 --dist loadfile
+
 # `make up ARGS="lighton dots"`, `make test ARGS="tests/shared -x"`
 ARGS ?=
 
-.PHONY: help up test test-vllm check bench soak clients clean
+.PHONY: help up test test-slow test-vllm check bench soak clients clean
 
 help: ## say what there is
 	@echo "ocr-fleet: make COMMAND [ARGS=...]"
@@ -30,7 +33,10 @@ up: $(STAMPS)/run ## set up what is missing, start the services, stay in the for
 	@exec $(BIN)/ocr-fleet up $(ARGS)
 
 test: $(STAMPS)/test ## run the tests
-	@exec $(BIN)/python -m pytest $(ARGS)
+	@exec $(BIN)/python -m pytest --quiet -m "not slow and not soak" $(PARALLEL) $(ARGS)
+
+test-slow: $(STAMPS)/test ## run the tests that read many real pages
+	@exec $(BIN)/python -m pytest --quiet -m slow $(PARALLEL) $(ARGS)
 
 test-vllm: $(VLLM)/stamp ## run the models' own engines on tiny checkpoints (vLLM on the CPU)
 	@PYTHONPATH=$(CURDIR)/tests/vllm/site exec $(VLLM)/bin/python -m pytest -W ignore \

@@ -29,7 +29,11 @@ from tests.reading.measure import (
     shared_area,
 )
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.slow,
+    pytest.mark.timeout(120),
+]
 
 ERROR_MAX = 0.01
 """Character errors on a clean page."""

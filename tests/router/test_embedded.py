@@ -15,6 +15,8 @@ from tests.routing import Routed, routed_fleet
 from tests.running import ROOT, SERVICES
 from tests.samples import message_of, truncated
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("rapidocr", reason="needs the extra `embedded`")
 
 SIZE = (1000, 120)
