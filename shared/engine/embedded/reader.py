@@ -16,7 +16,13 @@ import numpy as np
 from shared.engine.embedded import scripts
 from shared.engine.embedded.items import BULLETS
 from shared.engine.embedded.lines import Line, Span
-from shared.engine.embedded.models import Models, Pixels, Reading
+from shared.engine.embedded.models import (
+    WIDTH_USUAL_PX,
+    Models,
+    Pixels,
+    Reading,
+    recogniser_width,
+)
 from shared.engine.embedded.sheet import Sheet, crop, sides
 from shared.engine.embedded.tesseract import Tesseract
 from shared.engine.embedded.upright import Probe
@@ -130,12 +136,16 @@ class PageReader:
         if reading.score >= SURE_SCORE:
             return reading
         if reading.score >= HEAD_SCORE:
-            unread = scripts.is_unread(pixels, reading)
-            return reading if unread else self._looked_again(span, reading)
+            return self._looked_again(span, pixels, reading)
         other = self._models.recognise(np.rot90(pixels, 2))
         return other if other.score > reading.score + 0.2 else reading
 
-    def _looked_again(self, span: Span, reading: Reading) -> Reading:
+    def _looked_again(self, span: Span, pixels: Pixels, reading: Reading) -> Reading:
+        height, width = pixels.shape[:2]
+        # Of short lines the recogniser takes a second look of its own.
+        short = recogniser_width(width, height) < WIDTH_USUAL_PX
+        if short or scripts.is_unread(pixels, reading):
+            return reading
         again = self._models.recognise(crop(self._sheet, span, wider=WIDER))
         return again if again.score > reading.score else reading
 

@@ -18,7 +18,8 @@ from shared.engine.embedded.tesseract import Tesseract
 from shared.engine.embedded.upright import Probe
 from tests.shared.engine.handwritten import span
 
-LINE = span((40, 40, 140, 60))
+SHORT = span((40, 40, 100, 60))
+LINE = span((20, 40, 180, 60))
 
 
 class Looks:
@@ -38,7 +39,7 @@ def blank() -> Sheet:
     return Sheet(pixels=shade.copy(), scale=(1, 1), sent=(200, 200), page=(200, 200))
 
 
-def read(looks: Looks, **more: bool) -> str:
+def read(looks: Looks, **more: Any) -> str:
     models: Any = looks
     probe = Probe((), (), (), down=False)
     reader = PageReader(models, Tesseract("/nowhere"), blank(), hint=None, probe=probe)
@@ -60,7 +61,12 @@ def test_the_second_look_is_wider() -> None:
     looks = Looks(("minus 40C", 0.96), ("minus 40℃", 0.97))
     read(looks)
     first, second = looks.shown
-    assert (first.shape[:2], second.shape[:2]) == ((20, 100), (22, 103))
+    assert (first.shape[:2], second.shape[:2]) == ((20, 160), (22, 163))
+
+
+def test_a_short_line_is_not_looked_at_again_here() -> None:
+    looks = Looks(("¥ 3", 0.96))
+    assert read(looks, quad=SHORT.quad, box=SHORT.box) == "¥ 3"
 
 
 def test_a_line_on_its_head_is_turned() -> None:
