@@ -237,6 +237,13 @@ class _Answer:
         self.ended = self._filter.stopped
         return told
 
+    def tell_last(self, text: str) -> str:
+        """What closes an answer that ran out of tokens."""
+        self.ended = False
+        told = self.tell(text)
+        self.ended = True
+        return told
+
     def count(self, piece: Piece) -> None:
         """Take a piece into account; the one that is too much ends the answer and is not told."""
         if piece.tokens > 0 and self._left() < piece.tokens:
@@ -284,9 +291,7 @@ async def _pieces(backend: Backend, work: PageWork, answer: _Answer) -> AsyncGen
             if answer.ended:
                 return
     if answer.ended:
-        answer.ended = False
-        yield answer.tell(work.cut())
-        answer.ended = True
+        yield answer.tell_last(work.cut())
 
 
 async def _ask_all(

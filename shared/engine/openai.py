@@ -244,7 +244,8 @@ class OpenAiBackend:
             raise _translate(error) from error
 
     def state(self) -> EngineState:
-        return EngineState(ready=not self._why, device="cuda", why=self._why)
+        # The server's device is not known here, and is not this machine's to tell of.
+        return EngineState(ready=not self._why, why=self._why)
 
     async def close(self) -> None:
         watch, self._watch = self._watch, None
