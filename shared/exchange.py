@@ -220,8 +220,8 @@ async def send_stream(answer: Streaming, send: Send, headers: Mapping[str, str])
                 "content-type": answer.media_type,
                 "cache-control": "no-cache",
                 "x-accel-buffering": "no",  # nginx and its relatives would hold the pieces back
-                **answer.headers,
                 **headers,
+                **answer.headers,
             }
             await _start(send, answer.status, fields)
             async for chunk in chunks:

@@ -58,6 +58,7 @@ class Reader:
         pages, exchange.sizes = await self.pages.gather(request.pages)
         exchange.pages += len(pages)
         exchange.model, exchange.task = request.model, request.task
+        exchange.facts["x-ocr-engine"] = lane.engine.name  # models of one service may differ in it
         ready = msgspec.structs.replace(request, pages=pages)
         done: Done | None = None
         entered = 0.0

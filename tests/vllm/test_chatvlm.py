@@ -58,13 +58,14 @@ def bases(folder) -> Iterator[dict[str, str]]:
         yield {"vllm": vllm, "transformers": transformers}
 
 
-def ocr(base: str, model: str, text: str = "Invoice 42") -> dict[str, Any]:
+def ocr(base: str, engine: str, model: str, text: str = "Invoice 42") -> dict[str, Any]:
     answer = http.post(
         f"{base}/ocr",
         params={"model": model, "max_tokens": TOKENS, "temperature": 0},
         files={"file": ("page.png", png(drawn(text, SIZE)))},
     )
     assert answer.status_code == 200, answer.text
+    assert answer.headers["x-ocr-engine"].startswith(f"{engine}/")
     return answer.json()
 
 
@@ -111,7 +112,7 @@ def test_a_model_loads_says_what_transformers_says_and_goes(bases, folder, engin
         page = drawn(text, SIZE)
         wanted = say(family, checkpoint, page, READING[model], tokens=TOKENS, **flags)
         assert len(wanted) > TOKENS
-        answer = ocr(base, model, text)
+        answer = ocr(base, engine, model, text)
         assert answer["text"] == wanted
         assert answer["image_size"] == list(SIZE)
     if model == "got_ocr":
