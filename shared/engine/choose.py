@@ -5,18 +5,18 @@ only when that one is chosen: a machine needs no package of the others.
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from shared.engine.cards import visible_cards
-from shared.engine.checkpoint import find_checkpoint
 from shared.engine.fake import FakeEngine
 from shared.engine.family import Weights
-from shared.engine.generate import Backend, GeneratingEngine
 from shared.engine.protocol import Engine, Recipe
 from shared.errors import EngineFailed
 from shared.settings import EngineKind, Settings
+
+if TYPE_CHECKING:
+    from shared.engine.generate import Backend
 
 log = structlog.get_logger("ocr_fleet.engine")
 
@@ -50,6 +50,8 @@ def choose(settings: Settings, recipe: Recipe, weights: Weights | None = None) -
         _check_installed(kind)
         make = _vllm if kind is EngineKind.VLLM else _transformers
         backend = make(settings, checkpoint, weights)
+    from shared.engine.generate import GeneratingEngine  # noqa: PLC0415 - only where it is used
+
     return GeneratingEngine(backend, recipe, weights.family_for(checkpoint))
 
 
@@ -61,6 +63,9 @@ def why_embedded(settings: Settings, weights: Weights | None) -> str:
     missing = _missing(weights.engine)
     if missing:
         return f"{missing} is not installed; pages are read on the CPU"
+    from shared.engine.cards import visible_cards  # noqa: PLC0415 - only where an engine might run
+    from shared.engine.checkpoint import find_checkpoint  # noqa: PLC0415 - the same
+
     if not visible_cards():
         return "there is no CUDA device; pages are read on the CPU"
     try:
