@@ -18,7 +18,7 @@ LIMITS = Limits(slots=3, temperature=0.5)
 
 
 class Standin:
-    """Answers /readyz, /pid, /slow and /die."""
+    """Answers /readyz, /pid, /slow, /until-shut and /die."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -50,6 +50,10 @@ class Standin:
                 return 200, {"status": "ready"}
             case "/slow":
                 await asyncio.sleep(self.settings.fake.first_delay_s)
+                return 200, {"open": self.open}
+            case "/until-shut":
+                while self.open:
+                    await asyncio.sleep(0.01)
                 return 200, {"open": self.open}
             case "/die":
                 os._exit(3)
