@@ -52,6 +52,7 @@ class Standin:
                 await asyncio.sleep(self.settings.fake.first_delay_s)
                 return 200, {"open": self.open}
             case "/until-shut":
+                print(f"{self.settings.service} was asked", flush=True)
                 while self.open:
                     await asyncio.sleep(0.01)
                 return 200, {"open": self.open}

@@ -9,7 +9,6 @@ import threading
 import time
 import tomllib
 
-import psutil
 import pytest
 
 from deploy.probe import read_answer
@@ -139,20 +138,12 @@ def test_sigterm_lets_a_running_request_finish(fleet) -> None:
         command.wait_for("1 of 1 ready in")
         asking = threading.Thread(target=lambda: answers.append(get(ports["alpha"], "/until-shut")))
         asking.start()
-        wait_until(lambda: established(ports["alpha"]))
+        command.wait_for("alpha was asked")
         command.process.terminate()
         wait_until(lambda: not is_open(ports["alpha"]))
         asking.join()
         assert command.end() == 0
     assert answers == [{"open": False}], "it ends only once it was told to shut"
-
-
-def established(port: int) -> bool:
-    return any(
-        one.laddr.port == port and one.status == psutil.CONN_ESTABLISHED
-        for one in psutil.net_connections("tcp")
-        if one.laddr
-    )
 
 
 def test_a_hung_request_is_cut_at_the_drain_bound(fleet) -> None:
