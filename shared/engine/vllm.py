@@ -164,6 +164,7 @@ class VllmBackend:
             log.error("%s", RESTARTING)
             if dead is not None:
                 await _shut(dead)
+            del dead  # it is not small
             await self._restart()
 
     async def _restart(self) -> None:
