@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, nullcontext
 from functools import partial
 from typing import Final
@@ -19,11 +18,12 @@ import cv2
 import msgspec
 
 from shared.engine.embedded import answer as answers
-from shared.engine.embedded.blocks import is_told, make_block, telling
+from shared.engine.embedded.ahead import read_early, read_lines, read_outline
+from shared.engine.embedded.blocks import make_block
 from shared.engine.embedded.bullets import with_bullets
 from shared.engine.embedded.crew import CLOSED, Crew, core_count, give_back_memory
 from shared.engine.embedded.lines import Line, Plan, Region, Rulings, Span
-from shared.engine.embedded.models import Models, recogniser_width
+from shared.engine.embedded.models import Models
 from shared.engine.embedded.plan import plan_page
 from shared.engine.embedded.reader import PageReader, foreign_confidence
 from shared.engine.embedded.rulings import find_rulings
@@ -33,7 +33,6 @@ from shared.engine.embedded.sheet import (
     place,
     place_line,
     regions_of,
-    sides,
     spans_of,
     turned,
 )
@@ -70,14 +69,9 @@ more at once would only make all of them late."""
 LARGE_PIXELS: Final = 25_000_000
 """Larger pages are decoded one at a time, at up to 300 MB each; then they are reduced."""
 
-CHUNK_PX: Final = 640
-"""Lines of this width together make one step of recognition: some 20 ms of a core."""
 
 PARTLY_READ: Final = frozenset({Task.TABLE, Task.LAYOUT_ONLY})
 """Tasks that need the text of some regions only."""
-
-AHEAD: Final = 2
-"""Steps of recognition per thread that one page may have queued."""
 
 
 class EmbeddedEngine:
@@ -290,14 +284,14 @@ async def _read_sheet(
         layout = _Layout()
         if found.layout is not None:
             if task not in PARTLY_READ and not reader.foreign:
-                early = await _early(crew, reader, found)
+                early = await read_early(crew, reader, found.spans, found.layout)
             layout = await found.layout
         size = found.sheet.size
         plans = await crew.do(plan_page, found.spans, layout.regions, layout.rulings, size)
         if task is Task.LAYOUT_ONLY:
-            read = _outline(crew, plans, reader)
+            read = read_outline(crew, plans, reader)
         else:
-            read = _lines(crew, _wanted(task, plans), reader, early)
+            read = read_lines(crew, _wanted(task, plans), reader, early)
         async with aclosing(
             _blocks(tools, recipe, request, found.sheet, layout.rulings, read, reader)
         ) as pieces:
@@ -306,16 +300,6 @@ async def _read_sheet(
     finally:
         if found.layout is not None:
             found.layout.cancel()
-
-
-async def _early(crew: Crew, reader: PageReader, found: _Found) -> dict[Span, Line]:
-    """Lines read while the regions are being looked for, in the detector's order."""
-    early: dict[Span, Line] = {}
-    for chunk in _chunks(found.spans):
-        if found.layout is None or found.layout.done() or crew.threads < 2:
-            break
-        early.update((line.span, line) for line in await crew.do(reader.read, chunk))
-    return early
 
 
 async def _look(tools: _Tools, sheet: Sheet, hint: str | None, *, layout: bool) -> _Found:
@@ -406,20 +390,6 @@ async def _blocks(
     yield _Piece(await crew.do(answer.finish, blocks, lines), None, note)
 
 
-async def _outline(
-    crew: Crew, plans: Sequence[Plan], reader: PageReader
-) -> AsyncGenerator[tuple[Plan, list[Line]], None]:
-    """Of each plan only what decides its category is read."""
-    bare = [msgspec.structs.replace(plan, spans=telling(plan)) for plan in plans]
-    at = 0
-    async with aclosing(_lines(crew, bare, reader, {})) as read:
-        async for _, lines in read:
-            plan, at = plans[at], at + 1
-            if not is_told(plan, lines):
-                lines += await crew.do(reader.read, plan.spans[1:])  # noqa: PLW2901
-            yield plan, lines
-
-
 def _placed(sheet: Sheet, lines: Sequence[Line]) -> list[Line]:
     return [place_line(sheet, line) for line in lines]
 
@@ -428,41 +398,3 @@ def _wanted(task: Task, plans: Sequence[Plan]) -> Sequence[Plan]:
     """The plans worth reading: for tables only those, if the page has any."""
     tables = [plan for plan in plans if plan.category is Category.TABLE]
     return tables if task is Task.TABLE and tables else plans
-
-
-async def _lines(
-    crew: Crew, plans: Sequence[Plan], reader: PageReader, early: dict[Span, Line]
-) -> AsyncGenerator[tuple[Plan, list[Line]], None]:
-    """Read the plans' spans in order, a few steps ahead of the block that is due.
-
-    What was read `early` is not read again.
-    """
-    spans_by_plan = [reader.joined(plan.category, plan.spans) for plan in plans]
-    chunks = _chunks([span for spans in spans_by_plan for span in spans if span not in early])
-    ahead: deque[asyncio.Future[list[Line]]] = deque()
-    read = dict(early)
-    try:
-        for plan, spans in zip(plans, spans_by_plan, strict=True):
-            while any(span not in read for span in spans):
-                while len(ahead) < AHEAD * crew.threads and (chunk := next(chunks, None)):
-                    ahead.append(crew.submit(reader.read, chunk))
-                lines = await ahead.popleft()
-                read.update((line.span, line) for line in lines)
-            yield plan, [read.pop(span) for span in spans]
-    finally:
-        for future in ahead:
-            future.cancel()
-
-
-def _chunks(spans: Sequence[Span]) -> Iterator[list[Span]]:
-    chunk: list[Span] = []
-    width = 0
-    for span in spans:
-        short, long = sorted(sides(span.quad))
-        width += recogniser_width(long, short)
-        chunk.append(span)
-        if width >= CHUNK_PX:
-            yield chunk
-            chunk, width = [], 0
-    if chunk:
-        yield chunk
