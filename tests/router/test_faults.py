@@ -343,10 +343,14 @@ def test_what_follows_a_body_is_nobodys_answer(stubs: dict[str, Stub], router: R
         mine = json.dumps({"response": call.headers["x-request-id"], "done": True}).encode()
         await call.reply(body=mine)
         await call.send(head(200, JSON_TYPE, {"content-length": "17"}) + b'{"response":"no"}')
+        await call.until_hangup()
 
     stubs["dots"].behaviour = answer
+    stubs["dots"].forget()
     for number in range(5):
         got = http.post(
             router.url + "/ocr", json=DOTS, headers={"x-request-id": f"number-{number}"}
         )
         assert got.json()["response"] == f"number-{number}"
+        # Bytes still on their way when the next request goes out could not be told from its answer.
+        assert stubs["dots"].calls[number].closed.wait(1), "a connection with surplus bytes is kept"
