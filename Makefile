@@ -35,8 +35,8 @@ up: $(STAMPS)/run ## set up what is missing, start the services, stay in the for
 test: $(STAMPS)/test ## run the tests
 	@exec $(BIN)/python -m pytest --quiet -m "not slow and not soak" $(PARALLEL) $(ARGS)
 
-test-slow: $(STAMPS)/test ## run the tests that read many real pages
-	@exec $(BIN)/python -m pytest --quiet -m slow $(PARALLEL) $(ARGS)
+test-slow: $(STAMPS)/test ## run the tests that take long: real pages, generated requests
+	@exec $(BIN)/python -m pytest --quiet -m "slow and not soak" $(PARALLEL) $(ARGS)
 
 test-vllm: $(VLLM)/stamp ## run the models' own engines on tiny checkpoints (vLLM on the CPU)
 	@PYTHONPATH=$(CURDIR)/tests/vllm/site exec $(VLLM)/bin/python -m pytest -W ignore \

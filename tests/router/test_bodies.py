@@ -201,6 +201,7 @@ CONSTANT_BYTES = 64 * MIB
 """Sockets' buffers, and the allocator's slack."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "count", [8, pytest.param(64, marks=[pytest.mark.soak, pytest.mark.timeout(300)])]
 )

@@ -26,6 +26,8 @@ from services.chatvlm.model import RECIPES
 from tests.samples import PAGE, SERVICES, ask, data_url, http, image_part, png
 from tests.serving import served
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = 15
 """For each operation, generation and page: a few seconds for all. Raise it to search for longer."""
 
