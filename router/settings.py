@@ -153,11 +153,6 @@ def find_router_settings(environ: Mapping[str, str], fleet: Fleet) -> Found:
     )
 
 
-def read_router_settings(environ: Mapping[str, str], fleet: Fleet) -> RouterSettings:
-    """As `find_router_settings`, the settings alone."""
-    return find_router_settings(environ, fleet).settings
-
-
 def _names(name: str) -> list[str]:
     own = environment_name(name, ROUTER)
     return [own, environment_name(name)] if name in SHARED else [own]

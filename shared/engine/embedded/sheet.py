@@ -172,14 +172,6 @@ def _widened(span: Span, wider: Point) -> Quad:
     )
 
 
-def crop_box(sheet: Sheet, box: Bounds) -> Pixels:
-    """The pixels of an upright box."""
-    across, down = sheet.scale
-    left, top = max(0, int(box[0] / across)), max(0, int(box[1] / down))
-    right, bottom = round(box[2] / across) + 1, round(box[3] / down) + 1
-    return sheet.pixels[top:bottom, left:right]
-
-
 def place(sheet: Sheet, box: Bounds) -> Box:
     """A box of the sheet on the page as sent."""
     points = [_placed(sheet, (box[0], box[1])), _placed(sheet, (box[2], box[3]))]
